@@ -1,0 +1,1 @@
+//! What a request may do and how much: fetch sessions, limits.

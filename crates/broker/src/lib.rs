@@ -1,0 +1,1 @@
+//! The broker: dispatch, one handler per API, partitions, waiting, publishing metadata.

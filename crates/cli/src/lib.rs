@@ -1,0 +1,1 @@
+//! The logrun command line.

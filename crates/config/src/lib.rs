@@ -1,0 +1,1 @@
+//! Every option declared once: parser, validation, typed structs, descriptions.

@@ -1,0 +1,1 @@
+//! The controller's decisions: topics, brokers, configs, leadership, features, producer ids.

@@ -1,0 +1,1 @@
+//! The recorded contract and its driver; the coordinators' generated log records.

@@ -1,0 +1,1 @@
+//! One partition's files: segments, indexes, recovery, retention.

@@ -1,0 +1,1 @@
+//! The cluster's metadata: generated records, the immutable image and its deltas.

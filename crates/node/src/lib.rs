@@ -1,0 +1,1 @@
+//! One process: roles, storage formatting, start and stop.

@@ -1,0 +1,1 @@
+//! Record batches: view, builder, validation, compression, legacy formats.

@@ -1,0 +1,1 @@
+//! The whole node under seeded virtual time with faults, checked against a model.
