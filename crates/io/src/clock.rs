@@ -1,0 +1,81 @@
+//! Time: a monotonic clock for deadlines and a wall clock for timestamps.
+//!
+//! Wall-clock time is for records and for people; only monotonic time decides when something is due.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use logrun_model::TimestampMs;
+
+/// A point on the process's monotonic clock: time since the clock was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Monotonic(pub Duration);
+
+impl Monotonic {
+    /// The point `d` later, saturating.
+    pub fn plus(self, d: Duration) -> Self {
+        Self(self.0.saturating_add(d))
+    }
+
+    /// The point `ms` milliseconds later; a negative `ms` is now.
+    pub fn plus_ms(self, ms: i64) -> Self {
+        self.plus(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
+    }
+
+    /// Time since `earlier`, zero if it lies ahead.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Whole milliseconds since the clock was made.
+    pub fn as_ms(self) -> i64 {
+        self.0.as_millis() as i64
+    }
+}
+
+/// The clock of one process. Cheap to clone; all clones agree.
+#[derive(Clone, Debug)]
+pub struct Clock(Arc<Source>);
+
+#[derive(Debug)]
+struct Source {
+    start: tokio::time::Instant,
+    /// The wall-clock time at `start` in a simulated world; `None` asks the system.
+    simulated_wall_ms: Option<i64>,
+}
+
+impl Clock {
+    /// The operating system's clocks.
+    pub fn real() -> Self {
+        Self(Arc::new(Source { start: tokio::time::Instant::now(), simulated_wall_ms: None }))
+    }
+
+    /// Virtual time: the wall clock reads `wall_ms` now and moves with the runtime's paused clock.
+    pub fn simulated(wall_ms: i64) -> Self {
+        Self(Arc::new(Source { start: tokio::time::Instant::now(), simulated_wall_ms: Some(wall_ms) }))
+    }
+
+    /// Monotonic time.
+    pub fn now(&self) -> Monotonic {
+        Monotonic(self.0.start.elapsed())
+    }
+
+    /// Wall-clock time in milliseconds since the Unix epoch.
+    pub fn wall(&self) -> TimestampMs {
+        match self.0.simulated_wall_ms {
+            Some(base) => TimestampMs(base + self.now().as_ms()),
+            // A clock set before 1970 reads as 1970.
+            None => TimestampMs(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)),
+        }
+    }
+
+    /// Waits until the monotonic clock reads `at`.
+    pub async fn sleep_until(&self, at: Monotonic) {
+        tokio::time::sleep_until(self.0.start + at.0).await;
+    }
+
+    /// Waits for `d`.
+    pub async fn sleep(&self, d: Duration) {
+        tokio::time::sleep(d).await;
+    }
+}

@@ -1,0 +1,129 @@
+//! The disk: files and directories, where written, synced, truncated and renamed are distinct events.
+//!
+//! Calls block. Appends into the page cache may be made on any thread; syncs, deletions and cold
+//! reads go through `Tasks::blocking`. What is written survives the process; only what is synced
+//! (data by [`File::sync_data`], names by [`Disk::sync_dir`]) survives a power cut.
+
+mod real;
+
+use std::fmt::Debug;
+use std::io;
+use std::io::IoSlice;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use real::RealDisk;
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Read an existing file.
+    Read,
+    /// Read and write an existing file.
+    Write,
+    /// Read and write a file that is made if it is not there.
+    Create,
+    /// Read and write a new file; one that exists is an error.
+    CreateNew,
+}
+
+/// An entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirEntry {
+    pub name: String,
+    pub is_dir: bool,
+}
+
+/// What is known of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathInfo {
+    pub is_dir: bool,
+    pub len: u64,
+    /// Milliseconds since the Unix epoch.
+    pub modified_ms: i64,
+}
+
+/// The room of a file system in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub total: u64,
+    pub available: u64,
+}
+
+/// An open file. Positions are explicit, so that readers and a writer may share it.
+pub trait File: Send + Sync + Debug {
+    /// Reads at most `buf.len()` bytes at `offset`; fewer only at the end of the file.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+    /// Writes all of `bufs`, one after the other, from `offset` on.
+    fn write_all_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<()>;
+    /// The file's length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Cuts or extends (with zeros) the file.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes the contents survive a power cut (`fdatasync`).
+    fn sync_data(&self) -> io::Result<()>;
+}
+
+/// Holds a directory for one process; dropping it lets go.
+pub trait DirLock: Send + Sync + Debug {}
+
+/// A file system.
+pub trait Disk: Send + Sync + Debug {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
+    /// What is at `path`; `None` if nothing is.
+    fn info(&self, path: &Path) -> io::Result<Option<PathInfo>>;
+    /// The entries of a directory, sorted by name.
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Atomically gives `from` the name `to`, replacing a file of that name.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Makes the names in `dir` (created, renamed, removed) survive a power cut.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Takes the file at `path` (made if needed) as a lock; `Ok(None)` if another process holds it.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>>;
+    /// The room of the file system that holds `path`.
+    fn space(&self, path: &Path) -> io::Result<Space>;
+}
+
+/// The most that [`read_all`] takes in: the files read whole are checkpoints and settings.
+const READ_ALL_BYTES_MAX: u64 = 1 << 30;
+
+/// Reads a whole small file; `None` if it is not there.
+pub fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match disk.open(path, OpenMode::Read) {
+        Ok(f) => f,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let len = file.len()?;
+    if len > READ_ALL_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{} has {len} bytes", path.display())));
+    }
+    let mut buf = vec![0; len as usize];
+    let n = file.read_at(0, &mut buf)?;
+    buf.truncate(n);
+    Ok(Some(buf))
+}
+
+/// Replaces a small file so that a crash leaves the old contents or the new, never a mixture:
+/// a temporary file beside it, sync, rename, sync of the directory.
+pub fn replace(disk: &dyn Disk, path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut tmp = path.as_os_str().to_owned();
+    tmp.push(".tmp");
+    let tmp = Path::new(&tmp);
+    let file = disk.open(tmp, OpenMode::Create)?;
+    file.set_len(0)?;
+    file.write_all_at(0, &[IoSlice::new(contents)])?;
+    file.sync_data()?;
+    disk.rename(tmp, path)?;
+    match path.parent() {
+        Some(dir) => disk.sync_dir(dir),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,184 @@
+//! The operating system's files.
+
+use std::fs;
+use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use rustix::fs::FlockOperation;
+
+use super::{DirEntry, DirLock, Disk, File, OpenMode, PathInfo, Space};
+
+/// The file systems that the process sees.
+#[derive(Debug, Default)]
+pub struct RealDisk(());
+
+impl RealDisk {
+    pub fn new() -> Self {
+        Self(())
+    }
+}
+
+#[derive(Debug)]
+struct RealFile(fs::File);
+
+impl File for RealFile {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buf.len() {
+            match self.0.read_at(&mut buf[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_all_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<()> {
+        // At most this many slices a call: the system's IOV_MAX.
+        const SLICES_MAX: usize = 1024;
+        let mut offset = offset;
+        for group in bufs.chunks(SLICES_MAX) {
+            if let [one] = group {
+                self.0.write_all_at(one, offset)?;
+                offset += one.len() as u64;
+                continue;
+            }
+            let wanted: usize = group.iter().map(|b| b.len()).sum();
+            let mut written = rustix::io::retry_on_intr(|| rustix::io::pwritev(&self.0, group, offset))?;
+            offset += wanted as u64;
+            if written == wanted {
+                continue;
+            }
+            // A short write (a full disk, a signal): write what is left slice by slice, which ends in the error if there is one.
+            let mut at = offset - wanted as u64 + written as u64;
+            for b in group {
+                if written >= b.len() {
+                    written -= b.len();
+                    continue;
+                }
+                self.0.write_all_at(&b[written..], at)?;
+                at += (b.len() - written) as u64;
+                written = 0;
+            }
+        }
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+#[derive(Debug)]
+struct Flock {
+    _file: fs::File,
+}
+
+impl DirLock for Flock {}
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let mut o = fs::OpenOptions::new();
+        o.read(true);
+        match mode {
+            OpenMode::Read => {}
+            OpenMode::Write => {
+                o.write(true);
+            }
+            OpenMode::Create => {
+                o.write(true).create(true).truncate(false);
+            }
+            OpenMode::CreateNew => {
+                o.write(true).create_new(true);
+            }
+        }
+        Ok(Arc::new(RealFile(o.open(path)?)))
+    }
+
+    fn info(&self, path: &Path) -> io::Result<Option<PathInfo>> {
+        match fs::metadata(path) {
+            Ok(m) => Ok(Some(PathInfo {
+                is_dir: m.is_dir(),
+                len: m.len(),
+                modified_ms: m
+                    .modified()
+                    .ok()
+                    .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
+                    .map_or(0, |d| d.as_millis() as i64),
+            })),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        let mut out = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            // Names that are not UTF-8 are not Kafka's: nobody here made them.
+            if let Ok(name) = entry.file_name().into_string() {
+                let is_dir = match entry.file_type()? {
+                    t if t.is_symlink() => fs::metadata(entry.path()).is_ok_and(|m| m.is_dir()),
+                    t => t.is_dir(),
+                };
+                out.push(DirEntry { name, is_dir });
+            }
+        }
+        out.sort();
+        Ok(out)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(dir)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir_all(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::File::open(dir)?.sync_all()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        // Kafka takes a POSIX record lock through Java's FileChannel; both kinds are taken, so that
+        // neither of the two programs starts on a directory that the other holds.
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        }
+        match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Box::new(Flock { _file: file }))),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let s = rustix::fs::statvfs(path)?;
+        Ok(Space { total: s.f_blocks * s.f_frsize, available: s.f_bavail * s.f_frsize })
+    }
+}

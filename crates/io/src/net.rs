@@ -1,0 +1,192 @@
+//! The network: TCP, or pipes in memory for the simulator.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+/// How many bytes a connection in memory holds before its writer waits.
+const MEMORY_PIPE_BYTES: usize = 1 << 20;
+
+/// Where connections come from and go to.
+#[derive(Clone, Debug)]
+pub enum Net {
+    Tcp,
+    Memory(MemoryNet),
+}
+
+impl Net {
+    /// Listens on `addr`; port 0 takes any free port.
+    pub async fn bind(&self, addr: SocketAddr) -> io::Result<Listener> {
+        match self {
+            Self::Tcp => {
+                let domain = if addr.is_ipv4() { socket2::Domain::IPV4 } else { socket2::Domain::IPV6 };
+                let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+                // Restart at once although connections of the former process linger in TIME_WAIT.
+                socket.set_reuse_address(true)?;
+                socket.set_nonblocking(true)?;
+                if addr.is_ipv6() {
+                    // One socket for both families where the wildcard address is asked for.
+                    socket.set_only_v6(!addr.ip().is_unspecified())?;
+                }
+                socket.bind(&addr.into())?;
+                socket.listen(1024)?;
+                Ok(Listener::Tcp(TcpListener::from_std(socket.into())?))
+            }
+            Self::Memory(net) => net.bind(addr),
+        }
+    }
+
+    /// Connects to `addr`.
+    pub async fn connect(&self, addr: SocketAddr) -> io::Result<Stream> {
+        match self {
+            Self::Tcp => {
+                let stream = TcpStream::connect(addr).await?;
+                stream.set_nodelay(true)?;
+                Ok(Stream::Tcp(stream))
+            }
+            Self::Memory(net) => net.connect(addr),
+        }
+    }
+}
+
+/// A bound address that accepts connections.
+#[derive(Debug)]
+pub enum Listener {
+    Tcp(TcpListener),
+    Memory { addr: SocketAddr, incoming: mpsc::UnboundedReceiver<(DuplexStream, SocketAddr)>, net: MemoryNet },
+}
+
+impl Listener {
+    /// The next connection: its stream, the peer's address, and the address of ours that the peer used.
+    pub async fn accept(&mut self) -> io::Result<(Stream, SocketAddr, SocketAddr)> {
+        match self {
+            Self::Tcp(l) => {
+                let (stream, peer) = l.accept().await?;
+                stream.set_nodelay(true)?;
+                let local = stream.local_addr()?;
+                Ok((Stream::Tcp(stream), peer, local))
+            }
+            Self::Memory { addr, incoming, .. } => match incoming.recv().await {
+                Some((stream, peer)) => Ok((Stream::Memory(stream), peer, *addr)),
+                None => Err(io::Error::new(io::ErrorKind::NotConnected, "the simulated network is gone")),
+            },
+        }
+    }
+
+    /// The address that it listens on, with the real port.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(l) => l.local_addr(),
+            Self::Memory { addr, .. } => Ok(*addr),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Memory { addr, net, .. } = self {
+            net.0.lock().listeners.remove(addr);
+        }
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub enum Stream {
+    Tcp(TcpStream),
+    Memory(DuplexStream),
+}
+
+macro_rules! each {
+    ($self:expr, $s:ident => $e:expr) => {
+        match $self.get_mut() {
+            Stream::Tcp($s) => $e,
+            Stream::Memory($s) => $e,
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self, s => Pin::new(s).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, s => Pin::new(s).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, s => Pin::new(s).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, s => Pin::new(s).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, s => Pin::new(s).poll_shutdown(cx))
+    }
+}
+
+/// A network of pipes inside one simulated world. Cheap to clone; all clones are the same network.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryNet(Arc<Mutex<MemoryState>>);
+
+#[derive(Debug, Default)]
+struct MemoryState {
+    listeners: BTreeMap<SocketAddr, mpsc::UnboundedSender<(DuplexStream, SocketAddr)>>,
+    next_port: u16,
+}
+
+impl MemoryState {
+    fn free_port(&mut self) -> u16 {
+        self.next_port = self.next_port.checked_add(1).unwrap_or(1).max(40_000);
+        self.next_port
+    }
+}
+
+impl MemoryNet {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn bind(&self, mut addr: SocketAddr) -> io::Result<Listener> {
+        let mut state = self.0.lock();
+        if addr.port() == 0 {
+            addr.set_port(state.free_port());
+        }
+        if state.listeners.contains_key(&addr) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let (tx, incoming) = mpsc::unbounded_channel();
+        state.listeners.insert(addr, tx);
+        Ok(Listener::Memory { addr, incoming, net: self.clone() })
+    }
+
+    fn connect(&self, addr: SocketAddr) -> io::Result<Stream> {
+        let mut state = self.0.lock();
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, state.free_port()));
+        let listener = state.listeners.get(&addr).ok_or(io::ErrorKind::ConnectionRefused)?;
+        let (ours, theirs) = tokio::io::duplex(MEMORY_PIPE_BYTES);
+        listener.send((theirs, peer)).map_err(|_| io::ErrorKind::ConnectionRefused)?;
+        Ok(Stream::Memory(ours))
+    }
+}
