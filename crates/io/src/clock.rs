@@ -5,33 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use logrun_model::TimestampMs;
-
-/// A point on the process's monotonic clock: time since the clock was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Monotonic(pub Duration);
-
-impl Monotonic {
-    /// The point `d` later, saturating.
-    pub fn plus(self, d: Duration) -> Self {
-        Self(self.0.saturating_add(d))
-    }
-
-    /// The point `ms` milliseconds later; a negative `ms` is now.
-    pub fn plus_ms(self, ms: i64) -> Self {
-        self.plus(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
-    }
-
-    /// Time since `earlier`, zero if it lies ahead.
-    pub fn since(self, earlier: Self) -> Duration {
-        self.0.saturating_sub(earlier.0)
-    }
-
-    /// Whole milliseconds since the clock was made.
-    pub fn as_ms(self) -> i64 {
-        self.0.as_millis() as i64
-    }
-}
+use logrun_model::{Monotonic, Now, TimestampMs};
 
 /// The clock of one process. Cheap to clone; all clones agree.
 #[derive(Clone, Debug)]
@@ -67,6 +41,11 @@ impl Clock {
             // A clock set before 1970 reads as 1970.
             None => TimestampMs(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)),
         }
+    }
+
+    /// Both times at once, as the state machines take them.
+    pub fn read(&self) -> Now {
+        Now { monotonic: self.now(), wall: self.wall() }
     }
 
     /// Waits until the monotonic clock reads `at`.

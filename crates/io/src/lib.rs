@@ -12,7 +12,7 @@ mod tasks;
 
 use std::sync::Arc;
 
-pub use clock::{Clock, Monotonic};
+pub use clock::Clock;
 pub use disk::{Disk, File, OpenMode};
 pub use net::{Listener, MemoryNet, Net, Stream};
 pub use random::Random;

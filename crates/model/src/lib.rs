@@ -7,6 +7,7 @@ mod ids;
 mod murmur2;
 mod offsets;
 mod str;
+mod time;
 mod topic;
 mod uuid;
 pub mod varint;
@@ -18,6 +19,7 @@ pub use offsets::{
     RaftEpoch, Sequence, TimestampMs,
 };
 pub use str::{InvalidUtf8, Str};
+pub use time::{Monotonic, Now};
 pub use topic::{
     InvalidTopicName, PartitionIndex, TopicId, TopicIdPartition, TopicPartition, is_internal_topic, validate_topic_name,
 };
