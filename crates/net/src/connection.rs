@@ -1,0 +1,270 @@
+//! One connection: requests are begun in order, answered in order.
+//!
+//! | the service says    | the connection                                                    |
+//! |---------------------|-------------------------------------------------------------------|
+//! | `Outcome::Now`      | sends the response behind those that are still owed               |
+//! | `Outcome::Later`    | begins the next request; the response keeps its place in the order |
+//! | `Outcome::Nothing`  | sends nothing (produce with `acks=0`)                             |
+//! | `Outcome::Close`    | sends what is owed and closes                                     |
+//!
+//! Must never begin a request before the one ahead of it has been given an outcome: clients rely on
+//! the order of a connection's requests (an idempotent producer on the order of its batches).
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Poll;
+
+use bytes::{Buf, Bytes};
+use logrun_io::Stream;
+use tokio::io::AsyncWriteExt;
+
+use crate::frame::{FrameError, FrameReader};
+
+/// A response's bytes, length prefix and all, in segments that are written without being joined.
+pub type Response = Vec<Bytes>;
+
+/// What becomes of a request.
+pub enum Outcome {
+    Now(Response),
+    Later(Pin<Box<dyn Future<Output = Response> + Send>>),
+    Nothing,
+    Close,
+}
+
+/// The two ends of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerInfo {
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The address of ours that the client connected to.
+    pub local: SocketAddr,
+}
+
+/// What a listener's frames mean. One value serves one connection, so that it may hold the connection's state.
+pub trait Service: Send {
+    /// Answers one request. The future may wait: no further request of the connection is begun meanwhile.
+    fn handle(&mut self, frame: Bytes) -> impl Future<Output = Outcome> + Send;
+}
+
+/// How many responses may be owed before no further request is begun.
+const OWED_MAX: usize = 64;
+/// Segments handed to one vectored write.
+const WRITE_SEGMENTS_MAX: usize = 64;
+/// Responses up to this many bytes are gathered while further requests are already at hand.
+const GATHER_BYTES_MAX: usize = 256 << 10;
+
+enum Owed {
+    Ready(Response),
+    Pending(Pin<Box<dyn Future<Output = Response> + Send>>),
+}
+
+/// A connection and the service that answers it.
+pub struct Connection<S> {
+    stream: Stream,
+    frames: FrameReader,
+    service: S,
+    owed: VecDeque<Owed>,
+    out: Vec<Bytes>,
+    out_bytes: usize,
+}
+
+impl<S: Service> Connection<S> {
+    pub fn new(stream: Stream, service: S, frame_bytes_max: usize) -> Self {
+        Self {
+            stream,
+            frames: FrameReader::new(frame_bytes_max),
+            service,
+            owed: VecDeque::new(),
+            out: Vec::new(),
+            out_bytes: 0,
+        }
+    }
+
+    /// Serves until the peer closes, an error, or the service's wish to close.
+    pub async fn run(mut self) -> Result<(), FrameError> {
+        loop {
+            let Some(frame) = self.next_frame().await? else {
+                self.settle().await?;
+                return Ok(());
+            };
+            let outcome = {
+                let Self { stream, service, owed, out, out_bytes, .. } = &mut self;
+                let mut handling = std::pin::pin!(service.handle(frame));
+                match std::future::poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx))).await {
+                    Poll::Ready(outcome) => outcome,
+                    // It waits for something: what earlier requests are owed must not wait with it.
+                    Poll::Pending => loop {
+                        flush(stream, out, out_bytes).await?;
+                        tokio::select! {
+                            biased;
+                            outcome = &mut handling => break outcome,
+                            response = head(owed) => gather(out, out_bytes, response),
+                        }
+                    },
+                }
+            };
+            match outcome {
+                Outcome::Now(response) if self.owed.is_empty() => gather(&mut self.out, &mut self.out_bytes, response),
+                Outcome::Now(response) => self.owed.push_back(Owed::Ready(response)),
+                Outcome::Later(response) => self.owed.push_back(Owed::Pending(response)),
+                Outcome::Nothing => {}
+                Outcome::Close => {
+                    self.settle().await?;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// The next request, while the responses that fall due are sent.
+    async fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
+        loop {
+            self.collect_ready();
+            if self.owed.len() < OWED_MAX
+                && self.out_bytes < GATHER_BYTES_MAX
+                && let Some(frame) = self.frames.buffered()?
+            {
+                return Ok(Some(frame));
+            }
+            flush(&mut self.stream, &mut self.out, &mut self.out_bytes).await?;
+            let Self { stream, frames, owed, out, out_bytes, .. } = self;
+            if owed.is_empty() {
+                return frames.next(stream).await;
+            }
+            let full = owed.len() >= OWED_MAX;
+            tokio::select! {
+                biased;
+                response = head(owed) => gather(out, out_bytes, response),
+                frame = frames.next(stream), if !full => return frame,
+            }
+        }
+    }
+
+    fn collect_ready(&mut self) {
+        while let Some(Owed::Ready(_)) = self.owed.front() {
+            if let Some(Owed::Ready(response)) = self.owed.pop_front() {
+                gather(&mut self.out, &mut self.out_bytes, response);
+            }
+        }
+    }
+
+    /// Sends everything that is still owed.
+    async fn settle(&mut self) -> Result<(), FrameError> {
+        while !self.owed.is_empty() {
+            let response = head(&mut self.owed).await;
+            gather(&mut self.out, &mut self.out_bytes, response);
+        }
+        flush(&mut self.stream, &mut self.out, &mut self.out_bytes).await?;
+        self.stream.shutdown().await?;
+        Ok(())
+    }
+}
+
+/// Waits for the oldest response that is owed; forever if none is. Cancelling it loses nothing.
+async fn head(owed: &mut VecDeque<Owed>) -> Response {
+    match owed.front_mut() {
+        None => return std::future::pending().await,
+        Some(Owed::Ready(_)) => {}
+        Some(Owed::Pending(response)) => {
+            let response = response.await;
+            owed.pop_front();
+            return response;
+        }
+    }
+    match owed.pop_front() {
+        Some(Owed::Ready(response)) => response,
+        _ => unreachable!("the front was ready"),
+    }
+}
+
+fn gather(out: &mut Vec<Bytes>, out_bytes: &mut usize, response: Response) {
+    *out_bytes += response.iter().map(Bytes::len).sum::<usize>();
+    if out.is_empty() { *out = response } else { out.extend(response) }
+}
+
+async fn flush(stream: &mut Stream, out: &mut Vec<Bytes>, out_bytes: &mut usize) -> io::Result<()> {
+    let mut first = 0;
+    while first < out.len() {
+        if out[first].is_empty() {
+            first += 1;
+            continue;
+        }
+        let mut slices = [IoSlice::new(&[]); WRITE_SEGMENTS_MAX];
+        let mut n = 0;
+        for segment in &out[first..] {
+            if n == WRITE_SEGMENTS_MAX {
+                break;
+            }
+            slices[n] = IoSlice::new(segment);
+            n += 1;
+        }
+        let mut written = stream.write_vectored(&slices[..n]).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        while written > 0 {
+            let take = written.min(out[first].len());
+            out[first].advance(take);
+            written -= take;
+            if out[first].is_empty() {
+                first += 1;
+            }
+        }
+    }
+    out.clear();
+    *out_bytes = 0;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logrun_io::{MemoryNet, Net};
+    use tokio::io::AsyncReadExt;
+    use tokio::sync::oneshot;
+
+    /// Answers `n` with `n`; odd numbers later, when told; 200 closes; 255 with nothing.
+    struct Echo(VecDeque<oneshot::Receiver<()>>);
+
+    impl Service for Echo {
+        async fn handle(&mut self, frame: Bytes) -> Outcome {
+            let response = vec![Bytes::from_static(&[0, 0, 0, 1]), frame.clone()];
+            match frame[0] {
+                200 => Outcome::Close,
+                255 => Outcome::Nothing,
+                n if n % 2 == 1 => {
+                    let wait = self.0.pop_front().unwrap();
+                    Outcome::Later(Box::pin(async move {
+                        let _ = wait.await;
+                        response
+                    }))
+                }
+                _ => Outcome::Now(response),
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn responses_keep_the_order_of_requests() {
+        let net = Net::Memory(MemoryNet::new());
+        let mut listener = net.bind("127.0.0.1:9".parse().unwrap()).await.unwrap();
+        let mut client = net.connect("127.0.0.1:9".parse().unwrap()).await.unwrap();
+        let (stream, _, _) = listener.accept().await.unwrap();
+        let (tell_1, wait_1) = oneshot::channel();
+        let (tell_3, wait_3) = oneshot::channel();
+        let server = tokio::spawn(Connection::new(stream, Echo([wait_1, wait_3].into()), 100).run());
+        for n in [1u8, 2, 255, 3, 4, 200] {
+            client.write_all(&[0, 0, 0, 1, n]).await.unwrap();
+        }
+        tell_3.send(()).unwrap();
+        tell_1.send(()).unwrap();
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).await.unwrap();
+        let numbers: Vec<u8> = got.chunks(5).map(|c| c[4]).collect();
+        assert_eq!(numbers, [1, 2, 3, 4]);
+        server.await.unwrap().unwrap();
+    }
+}
