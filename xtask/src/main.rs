@@ -1,1 +1,38 @@
-fn main() {}
+//! The chores of the repository, run as `cargo xtask NAME`.
+//!
+//! Each chore is a module with one entry; this file only finds it.
+
+mod schema;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask CHORE
+
+  schema JAR_DIR   rewrite schema/ from the jars of Apache Kafka in JAR_DIR
+                   (mvn -f tests/oracle/pom.xml dependency:copy-dependencies fetches them)";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match args.as_slice() {
+        ["schema", jars] => schema::run(Path::new(jars), &root().join("schema")),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("xtask: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository's root, which holds this crate's directory.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
