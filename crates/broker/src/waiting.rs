@@ -1,0 +1,121 @@
+//! Requests that wait for a partition to change: parked fetches and produces with `acks=all`.
+//!
+//! Kafka's counterpart is the delayed-operation purgatory. A waiting request is woken by every
+//! change that may matter to it and looks again; nothing here decides whether it is satisfied.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use logrun_model::Offset;
+use tokio::sync::{Notify, oneshot};
+
+/// A request that waits for any of several partitions to change.
+#[derive(Debug, Default)]
+pub struct Waiter(Notify);
+
+impl Waiter {
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Waits for the next change; a change since the last call is not missed.
+    pub async fn changed(&self) {
+        self.0.notified().await;
+    }
+}
+
+/// The waiters of one partition.
+#[derive(Debug, Default)]
+pub struct Waiters {
+    waiters: Vec<Weak<Waiter>>,
+    /// At this many entries those that have gone are swept out.
+    sweep_at: usize,
+}
+
+impl Waiters {
+    /// `waiter` will hear of the next change.
+    pub fn register(&mut self, waiter: &Arc<Waiter>) {
+        if self.waiters.len() >= self.sweep_at.max(8) {
+            self.waiters.retain(|w| w.strong_count() > 0);
+            self.sweep_at = self.waiters.len() * 2;
+        }
+        self.waiters.push(Arc::downgrade(waiter));
+    }
+
+    /// Tells everyone who registered since the last change, once.
+    pub fn wake(&mut self) {
+        for waiter in self.waiters.drain(..) {
+            if let Some(waiter) = waiter.upgrade() {
+                waiter.0.notify_one();
+            }
+        }
+    }
+}
+
+/// Why a produce that waited for its replicas fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotReplicated {
+    /// Another broker leads now, or the partition is gone: the batch may or may not survive.
+    NotLeader,
+    /// The records were cut off before they were committed.
+    Truncated,
+    /// The directory that held them failed.
+    Storage,
+}
+
+/// Produces that wait until the high watermark passes their last record.
+#[derive(Debug, Default)]
+pub struct AwaitingCommit(BTreeMap<Offset, Vec<oneshot::Sender<Result<(), NotReplicated>>>>);
+
+impl AwaitingCommit {
+    /// Completes when the high watermark reaches `required` (the offset behind the last record).
+    pub fn register(&mut self, required: Offset) -> oneshot::Receiver<Result<(), NotReplicated>> {
+        let (tx, rx) = oneshot::channel();
+        self.0.entry(required).or_default().push(tx);
+        rx
+    }
+
+    /// Completes all that waited for `high_watermark` or less.
+    pub fn committed(&mut self, high_watermark: Offset) {
+        while let Some(first) = self.0.first_entry()
+            && *first.key() <= high_watermark
+        {
+            for tx in first.remove() {
+                // A client that has gone no longer listens.
+                let _ = tx.send(Ok(()));
+            }
+        }
+    }
+
+    /// Fails everything that waits.
+    pub fn fail(&mut self, reason: NotReplicated) {
+        for tx in std::mem::take(&mut self.0).into_values().flatten() {
+            let _ = tx.send(Err(reason));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commits_complete_in_offset_order_and_only_up_to_the_high_watermark() {
+        let mut waiting = AwaitingCommit::default();
+        let (mut a, mut b) = (waiting.register(Offset(5)), waiting.register(Offset(9)));
+        waiting.committed(Offset(5));
+        assert_eq!(a.try_recv(), Ok(Ok(())));
+        assert!(b.try_recv().is_err());
+        waiting.fail(NotReplicated::Truncated);
+        assert_eq!(b.try_recv(), Ok(Err(NotReplicated::Truncated)));
+    }
+
+    #[test]
+    fn waiters_that_have_gone_are_swept_out() {
+        let mut waiters = Waiters::default();
+        for _ in 0..10_000 {
+            waiters.register(&Waiter::new());
+        }
+        assert!(waiters.waiters.len() <= 16);
+    }
+}
