@@ -29,6 +29,7 @@ pub type Response = Vec<Bytes>;
 /// What becomes of a request.
 pub enum Outcome {
     Now(Response),
+    /// A response that is empty closes the connection.
     Later(Pin<Box<dyn Future<Output = Response> + Send>>),
     Nothing,
     Close,
@@ -101,13 +102,13 @@ impl<S: Service> Connection<S> {
                         tokio::select! {
                             biased;
                             outcome = &mut handling => break outcome,
-                            response = head(owed) => gather(out, out_bytes, response),
+                            response = head(owed) => gather(out, out_bytes, response)?,
                         }
                     },
                 }
             };
             match outcome {
-                Outcome::Now(response) if self.owed.is_empty() => gather(&mut self.out, &mut self.out_bytes, response),
+                Outcome::Now(response) if self.owed.is_empty() => gather(&mut self.out, &mut self.out_bytes, response)?,
                 Outcome::Now(response) => self.owed.push_back(Owed::Ready(response)),
                 Outcome::Later(response) => self.owed.push_back(Owed::Pending(response)),
                 Outcome::Nothing => {}
@@ -122,7 +123,7 @@ impl<S: Service> Connection<S> {
     /// The next request, while the responses that fall due are sent.
     async fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
         loop {
-            self.collect_ready();
+            self.collect_ready()?;
             if self.owed.len() < OWED_MAX
                 && self.out_bytes < GATHER_BYTES_MAX
                 && let Some(frame) = self.frames.buffered()?
@@ -137,25 +138,26 @@ impl<S: Service> Connection<S> {
             let full = owed.len() >= OWED_MAX;
             tokio::select! {
                 biased;
-                response = head(owed) => gather(out, out_bytes, response),
+                response = head(owed) => gather(out, out_bytes, response)?,
                 frame = frames.next(stream), if !full => return frame,
             }
         }
     }
 
-    fn collect_ready(&mut self) {
+    fn collect_ready(&mut self) -> io::Result<()> {
         while let Some(Owed::Ready(_)) = self.owed.front() {
             if let Some(Owed::Ready(response)) = self.owed.pop_front() {
-                gather(&mut self.out, &mut self.out_bytes, response);
+                gather(&mut self.out, &mut self.out_bytes, response)?;
             }
         }
+        Ok(())
     }
 
     /// Sends everything that is still owed.
     async fn settle(&mut self) -> Result<(), FrameError> {
         while !self.owed.is_empty() {
             let response = head(&mut self.owed).await;
-            gather(&mut self.out, &mut self.out_bytes, response);
+            gather(&mut self.out, &mut self.out_bytes, response)?;
         }
         flush(&mut self.stream, &mut self.out, &mut self.out_bytes).await?;
         self.stream.shutdown().await?;
@@ -180,9 +182,17 @@ async fn head(owed: &mut VecDeque<Owed>) -> Response {
     }
 }
 
-fn gather(out: &mut Vec<Bytes>, out_bytes: &mut usize, response: Response) {
+fn gather(out: &mut Vec<Bytes>, out_bytes: &mut usize, response: Response) -> io::Result<()> {
+    if response.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "a request ended without a response"));
+    }
     *out_bytes += response.iter().map(Bytes::len).sum::<usize>();
-    if out.is_empty() { *out = response } else { out.extend(response) }
+    if out.is_empty() {
+        *out = response
+    } else {
+        out.extend(response)
+    }
+    Ok(())
 }
 
 async fn flush(stream: &mut Stream, out: &mut Vec<Bytes>, out_bytes: &mut usize) -> io::Result<()> {
