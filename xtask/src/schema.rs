@@ -116,7 +116,8 @@ fn find_jar(dir: &Path, artifact: &str) -> Result<(PathBuf, String), Fault> {
     for entry in fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let version = name.strip_prefix(artifact).and_then(|n| n.strip_prefix('-')).and_then(|n| n.strip_suffix(".jar"));
+        let version =
+            name.strip_prefix(artifact).and_then(|n| n.strip_prefix('-')).and_then(|n| n.strip_suffix(".jar"));
         if let Some(version) = version.filter(|v| v.starts_with(|c: char| c.is_ascii_digit())) {
             found.push((path.clone(), version.to_owned()));
         }

@@ -259,7 +259,8 @@ impl<'a> Parser<'a> {
                 return self.fail(line, format!("struct {} of {} is declared twice", one.name, message.name));
             }
         }
-        let root = StructSpec { name: message.name.clone(), versions: message.versions, fields: message.fields.clone() };
+        let root =
+            StructSpec { name: message.name.clone(), versions: message.versions, fields: message.fields.clone() };
         for one in structs.iter().chain([&root]) {
             let (mut names, mut tags) = (BTreeSet::new(), BTreeSet::new());
             for field in &one.fields {

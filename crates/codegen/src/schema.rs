@@ -308,11 +308,7 @@ impl MessageSpec {
 fn collect(fields: &[Field], out: &mut Vec<StructSpec>) {
     for field in fields {
         if let (Some(name), false) = (field.field_type.struct_name(), field.fields.is_empty()) {
-            out.push(StructSpec {
-                name: name.to_owned(),
-                versions: field.versions,
-                fields: field.fields.clone(),
-            });
+            out.push(StructSpec { name: name.to_owned(), versions: field.versions, fields: field.fields.clone() });
             collect(&field.fields, out);
         }
     }
