@@ -4,6 +4,8 @@
 //! A machine decides from what it has replayed and can't change anything by deciding; the driver
 //! appends, replays, and lets replies out once their records are committed. Nothing here does IO.
 
+pub mod records;
+
 use logrun_model::Now;
 
 /// What a machine answers to a command: the records that make it so, and the reply that goes out once they are committed.

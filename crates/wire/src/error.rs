@@ -45,8 +45,6 @@ pub enum EncodeErrorKind {
     UnsupportedTags,
     #[error("the unknown tagged field {tag} is out of order or known")]
     TagOrder { tag: u32 },
-    #[error("an unknown record type has no version of its own")]
-    UnknownRecordType,
 }
 
 /// Where it went wrong: message, version, path of the field.

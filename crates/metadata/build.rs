@@ -1,0 +1,5 @@
+//! Generates the metadata records from `schema/metadata.msg`.
+
+fn main() {
+    logrun_codegen::build::metadata();
+}
