@@ -5,6 +5,7 @@
 //! (data by [`File::sync_data`], names by [`Disk::sync_dir`]) survives a power cut.
 
 mod real;
+mod sim;
 
 use std::fmt::Debug;
 use std::io;
@@ -13,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use real::RealDisk;
+pub use sim::{Fault, SECTOR_BYTES, SimCounts, SimDisk};
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
