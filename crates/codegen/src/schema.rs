@@ -126,7 +126,7 @@ pub enum FieldType {
     Uuid,
     String,
     Bytes,
-    /// Record batches: opaque bytes that may be absent in any version.
+    /// Record batches: opaque bytes, whose default is null even where null can't be written.
     Records,
     Array(Box<FieldType>),
     Struct(String),

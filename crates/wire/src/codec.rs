@@ -138,22 +138,30 @@ pub struct MessageInfo {
     pub name: &'static str,
     pub versions: VersionRange,
     pub flexible: VersionRange,
-    /// Decodes all of the bytes at the version and encodes the result again.
-    pub transcode: fn(Bytes, i16) -> Result<Bytes, CodecError>,
+    /// Decodes all of the bytes at the first version and encodes the result at the second.
+    pub transcode: fn(Bytes, i16, i16) -> Result<Bytes, CodecError>,
+    /// Encodes the default value.
+    pub encode_default: fn(i16) -> Result<Bytes, EncodeError>,
 }
 
 impl MessageInfo {
     pub const fn of<M: Message>() -> Self {
-        Self { name: M::NAME, versions: M::VALID_VERSIONS, flexible: M::FLEXIBLE_VERSIONS, transcode: transcode::<M> }
+        Self {
+            name: M::NAME,
+            versions: M::VALID_VERSIONS,
+            flexible: M::FLEXIBLE_VERSIONS,
+            transcode: transcode::<M>,
+            encode_default: |version| M::default().to_bytes(version),
+        }
     }
 }
 
-fn transcode<M: Message>(bytes: Bytes, version: i16) -> Result<Bytes, CodecError> {
-    let message = M::decode_exact(bytes, version)?;
-    let expected = message.encoded_len(version)?;
+fn transcode<M: Message>(bytes: Bytes, from: i16, to: i16) -> Result<Bytes, CodecError> {
+    let message = M::decode_exact(bytes, from)?;
+    let expected = message.encoded_len(to)?;
     let mut e = Encoder::new();
-    message.encode(&mut e, version)?;
-    assert_eq!(e.len(), expected, "the length of {} v{version} was not known exactly", M::NAME);
+    message.encode(&mut e, to)?;
+    assert_eq!(e.len(), expected, "the length of {} v{to} was not known exactly", M::NAME);
     Ok(e.into_bytes())
 }
 

@@ -195,6 +195,19 @@ impl Decoder {
         }
     }
 
+    /// A tagged struct that may be null: behind a varint that is zero for null.
+    pub fn structure_opt_tagged<T: Codec>(
+        &mut self,
+        field: &'static str,
+        version: i16,
+        flex: bool,
+    ) -> Result<Option<T>, DecodeError> {
+        match self.uvarint(field)? {
+            0 => Ok(None),
+            _ => self.structure(field, version, flex).map(Some),
+        }
+    }
+
     /// How many tagged fields follow.
     pub fn tag_count(&mut self) -> Result<u32, DecodeError> {
         self.uvarint("tagged fields")

@@ -249,6 +249,18 @@ impl Encoder {
         Ok(())
     }
 
+    /// A tagged struct that may be null: behind a varint that is zero for null and one otherwise.
+    pub fn structure_opt_tagged<T: Codec>(
+        &mut self,
+        field: &'static str,
+        value: &Option<T>,
+        version: i16,
+        flex: bool,
+    ) -> Result<(), EncodeError> {
+        self.uvarint(u32::from(value.is_some()));
+        value.as_ref().map_or(Ok(()), |value| self.structure(field, value, version, flex))
+    }
+
     /// Writes a tagged field: tag, size, then what `write` writes (which may be called twice).
     pub fn tagged(
         &mut self,

@@ -66,14 +66,11 @@ fn tags(out: &mut String, message: &MessageSpec, one: &StructSpec) {
 
 /// An expression that reads the field at a version in `at`.
 fn value(field: &Field, known: Versions, at: Versions, d: &str) -> String {
-    let plain = call(field, d, false);
+    let plain = call(field, d, "");
     if !field.is_option() {
         return plain;
     }
-    let null = call(field, d, true);
-    if field.field_type == FieldType::Records {
-        return null;
-    }
+    let null = call(field, d, null_suffix(field, at));
     match when(field.nullable, known.intersect(at)) {
         When::Always => null,
         When::Never => format!("Some({plain})"),
@@ -81,9 +78,15 @@ fn value(field: &Field, known: Versions, at: Versions, d: &str) -> String {
     }
 }
 
-fn call(field: &Field, d: &str, null: bool) -> String {
+/// What the runtime's function for a value that may be null is called, behind the type.
+pub fn null_suffix(field: &Field, at: Versions) -> &'static str {
+    let tagged = !field.tagged_versions().intersect(at).is_empty();
+    // Kafka marks the presence of a tagged struct in another way than that of any other.
+    if tagged && matches!(field.field_type, FieldType::Struct(_)) { "_opt_tagged" } else { "_opt" }
+}
+
+fn call(field: &Field, d: &str, opt: &str) -> String {
     let name = field_name(&field.name);
-    let opt = if null { "_opt" } else { "" };
     let flex = if field.flexible.is_some_and(Versions::is_empty) { "false" } else { "flex" };
     match &field.field_type {
         FieldType::String => format!("{d}.string{opt}(\"{name}\", {flex})?"),

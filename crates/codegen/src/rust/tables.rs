@@ -5,6 +5,12 @@ use std::fmt::Write;
 use crate::names::camel_case;
 use crate::schema::{ErrorSpec, Kind, MessageSpec, Versions};
 
+/// A function of `ApiKey`: its comment, its signature, and the value for an API of this name.
+type Function<'a> = (&'a str, &'a str, &'a dyn Fn(&str, &MessageSpec) -> String);
+
+/// A predicate of `ErrorCode`: its comment, its name, and for which errors it holds.
+type Flag<'a> = (&'a str, &'a str, fn(&ErrorSpec) -> bool);
+
 /// `ApiKey`, from the requests that have a valid version.
 pub fn api_keys(messages: &[MessageSpec]) -> String {
     let mut requests: Vec<(i16, &str, &MessageSpec)> = messages
@@ -27,7 +33,7 @@ pub fn api_keys(messages: &[MessageSpec]) -> String {
     }
     out.push_str("];\n\n");
     let range = |v: Versions| format!("VersionRange::new({}, {})", v.min, v.max);
-    let functions: [(&str, &str, &dyn Fn(&str, &MessageSpec) -> String); 6] = [
+    let functions: [Function<'_>; 6] = [
         ("Kafka's name: `Produce`.", "const fn name(self) -> &'static str", &|name, _| format!("{name:?}")),
         ("The versions that the schema describes.", "const fn valid_versions(self) -> VersionRange", &|_, m| {
             range(m.versions)
@@ -89,7 +95,7 @@ pub fn error_codes(errors: &[ErrorSpec]) -> String {
         writeln!(out, "            Self::{} => {:?},", camel_case(&e.name), e.name).expect("writing to a string");
     }
     out.push_str("        }\n    }\n\n");
-    let flags: [(&str, &str, fn(&ErrorSpec) -> bool); 2] = [
+    let flags: [Flag<'_>; 2] = [
         ("May a client try again? Kafka's `RetriableException`.", "is_retriable", |e| e.retriable),
         ("Should a client fetch metadata anew? Kafka's `InvalidMetadataException`.", "is_invalid_metadata", |e| {
             e.invalid_metadata

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::read::untagged;
+use super::read::{null_suffix, untagged};
 use super::{When, when};
 use crate::names::field_name;
 use crate::schema::{Field, FieldType, MessageSpec, StructSpec, Versions};
@@ -91,10 +91,7 @@ fn value(field: &Field, known: Versions, at: Versions) -> String {
         let this = format!("self.{name}");
         return call(field, &this, "", false);
     }
-    let null = call(field, &format!("self.{name}"), "_opt", false);
-    if field.field_type == FieldType::Records {
-        return null;
-    }
+    let null = call(field, &format!("self.{name}"), null_suffix(field, at), false);
     let plain = call(field, &format!("not_null(\"{name}\", &self.{name})?"), "", true);
     match when(field.nullable, known.intersect(at)) {
         When::Always => null,
