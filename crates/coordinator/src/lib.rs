@@ -4,9 +4,12 @@
 //! A machine decides from what it has replayed and can't change anything by deciding; the driver
 //! appends, replays, and lets replies out once their records are committed. Nothing here does IO.
 
+mod driver;
 pub mod records;
 
-use logrun_model::Now;
+use logrun_model::{Now, Offset};
+
+pub use driver::{Answer, AppendFailed, Driver, Failure, Phase, RecordLog};
 
 /// What a machine answers to a command: the records that make it so, and the reply that goes out once they are committed.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,4 +37,9 @@ pub trait Recorded {
 
     /// The only mutator: used when leading, right after the append, and when loading.
     fn replay(&mut self, record: &Self::Record);
+
+    /// [`Self::replay`] for a machine to which the record's place in the log matters.
+    fn replay_at(&mut self, _offset: Offset, record: &Self::Record) {
+        self.replay(record);
+    }
 }
