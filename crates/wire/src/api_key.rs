@@ -1,5 +1,7 @@
 //! [`ApiKey`]: Kafka's `ApiKeys`, generated from the schema: keys, names, versions, headers, listeners.
 
+use std::fmt;
+
 use crate::codec::VersionRange;
 
 /// A kind of listener that serves an API: `ApiMessageType.ListenerType`.
@@ -36,6 +38,12 @@ impl ApiKey {
     /// can't know yet what the broker supports (KIP-511).
     pub const fn response_header_version(self, version: i16) -> i16 {
         if matches!(self, Self::ApiVersions) || version < self.first_flexible_version() { 0 } else { 1 }
+    }
+}
+
+impl fmt::Display for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

@@ -20,6 +20,12 @@ impl ErrorCode {
     }
 }
 
+impl From<ErrorCode> for i16 {
+    fn from(error: ErrorCode) -> Self {
+        error.code()
+    }
+}
+
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
