@@ -7,6 +7,7 @@ use logrun_model::{Str, Uuid, varint};
 
 use crate::codec::{Codec, RawTaggedField};
 use crate::error::{DecodeError, DecodeErrorKind as Kind};
+use crate::records::Records;
 
 /// Most bytes that a vector reserves before its first element has been read.
 const RESERVE_MAX: usize = 64 * 1024;
@@ -150,6 +151,15 @@ impl Decoder {
     pub fn bytes(&mut self, field: &'static str, flex: bool) -> Result<Bytes, DecodeError> {
         let value = self.bytes_opt(field, flex)?;
         value.ok_or_else(|| DecodeError::new(field, Kind::UnexpectedNull))
+    }
+
+    /// Records as one slice of the frame.
+    pub fn records_opt(&mut self, field: &'static str, flex: bool) -> Result<Option<Records>, DecodeError> {
+        Ok(self.bytes_opt(field, flex)?.map(Records::from))
+    }
+
+    pub fn records(&mut self, field: &'static str, flex: bool) -> Result<Records, DecodeError> {
+        self.bytes(field, flex).map(Records::from)
     }
 
     pub fn array_opt<T: Codec>(

@@ -8,6 +8,7 @@ use logrun_model::{Str, Uuid, varint};
 
 use crate::codec::{Codec, RawTaggedField};
 use crate::error::{EncodeError, EncodeErrorKind as Kind};
+use crate::records::Records;
 
 /// Bytes of at least this length are not copied but kept as a segment.
 pub const SEGMENT_MIN: usize = 4096;
@@ -178,6 +179,23 @@ impl Encoder {
     pub fn bytes_opt(&mut self, field: &'static str, value: &Option<Bytes>, flex: bool) -> Result<(), EncodeError> {
         match value {
             Some(value) => self.bytes(field, value, flex)?,
+            None => self.null_length(flex),
+        }
+        Ok(())
+    }
+
+    /// Records: large slices become segments, the small ones between them are copied.
+    pub fn records(&mut self, field: &'static str, value: &Records, flex: bool) -> Result<(), EncodeError> {
+        self.length(field, value.len(), flex)?;
+        for slice in value.slices() {
+            self.put_shared(slice);
+        }
+        Ok(())
+    }
+
+    pub fn records_opt(&mut self, field: &'static str, value: &Option<Records>, flex: bool) -> Result<(), EncodeError> {
+        match value {
+            Some(value) => self.records(field, value, flex)?,
             None => self.null_length(flex),
         }
         Ok(())

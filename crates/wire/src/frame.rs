@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn records_go_out_as_they_are() {
         let records = Bytes::from(vec![1; 100_000]);
-        let partition = PartitionData { records: Some(records.clone()), ..Default::default() };
+        let partition = PartitionData { records: Some(records.clone().into()), ..Default::default() };
         let topic = FetchableTopicResponse { partitions: vec![partition], ..Default::default() };
         let response = FetchResponse { responses: vec![topic], ..Default::default() };
         let segments = encode_response(1, ApiKey::Fetch, 12, &response).unwrap();

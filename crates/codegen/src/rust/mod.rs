@@ -59,7 +59,8 @@ fn rust_type(field_type: &FieldType) -> String {
         FieldType::Float64 => "f64".into(),
         FieldType::Uuid => "Uuid".into(),
         FieldType::String => "Str".into(),
-        FieldType::Bytes | FieldType::Records => "Bytes".into(),
+        FieldType::Bytes => "Bytes".into(),
+        FieldType::Records => "Records".into(),
         FieldType::Array(element) => format!("Vec<{}>", rust_type(element)),
         FieldType::Struct(name) => name.clone(),
     }

@@ -90,7 +90,8 @@ fn call(field: &Field, d: &str, opt: &str) -> String {
     let flex = if field.flexible.is_some_and(Versions::is_empty) { "false" } else { "flex" };
     match &field.field_type {
         FieldType::String => format!("{d}.string{opt}(\"{name}\", {flex})?"),
-        FieldType::Bytes | FieldType::Records => format!("{d}.bytes{opt}(\"{name}\", {flex})?"),
+        FieldType::Bytes => format!("{d}.bytes{opt}(\"{name}\", {flex})?"),
+        FieldType::Records => format!("{d}.records{opt}(\"{name}\", {flex})?"),
         FieldType::Array(_) => format!("{d}.array{opt}(\"{name}\", v, flex)?"),
         FieldType::Struct(_) => format!("{d}.structure{opt}(\"{name}\", v, flex)?"),
         FieldType::Uuid => format!("{d}.uuid(\"{name}\")?"),

@@ -106,7 +106,8 @@ fn call(field: &Field, this: &str, opt: &str, is_reference: bool) -> String {
     let by_reference = if is_reference { this.to_owned() } else { format!("&{this}") };
     match &field.field_type {
         FieldType::String => format!("e.string{opt}(\"{name}\", {by_reference}, {flex})?;"),
-        FieldType::Bytes | FieldType::Records => format!("e.bytes{opt}(\"{name}\", {by_reference}, {flex})?;"),
+        FieldType::Bytes => format!("e.bytes{opt}(\"{name}\", {by_reference}, {flex})?;"),
+        FieldType::Records => format!("e.records{opt}(\"{name}\", {by_reference}, {flex})?;"),
         FieldType::Array(_) => format!("e.array{opt}(\"{name}\", {by_reference}, v, flex)?;"),
         FieldType::Struct(_) => format!("e.structure{opt}(\"{name}\", {by_reference}, v, flex)?;"),
         FieldType::Uuid => format!("e.uuid({this});"),
