@@ -195,3 +195,106 @@ impl AnyBatch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BatchBuilder, Compression, PreparedBatch, Record};
+    use proptest::prelude::*;
+
+    type Fields = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(Vec<u8>, Option<Vec<u8>>)>);
+
+    fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(any::<u8>(), 0..max)
+    }
+
+    fn records() -> impl Strategy<Value = Vec<Fields>> {
+        let header = (bytes(6), proptest::option::of(bytes(6)));
+        let record = (
+            0i64..1 << 50,
+            proptest::option::of(bytes(20)),
+            proptest::option::of(bytes(200)),
+            proptest::collection::vec(header, 0..4),
+        );
+        proptest::collection::vec(record, 1..20)
+    }
+
+    fn build(codec: CompressionType, base: i64, list: &[Fields]) -> Batch {
+        let mut b = BatchBuilder::new(Compression::of(codec)).base_offset(Offset(base));
+        for (time, key, value, headers) in list {
+            let headers: Vec<_> = headers.iter().map(|(k, v)| (&k[..], v.as_deref())).collect();
+            b.append(TimestampMs(*time), key.as_deref(), value.as_deref(), &headers).unwrap();
+        }
+        b.build().unwrap()
+    }
+
+    fn plain(r: Record) -> Fields {
+        let headers = r.headers.into_iter().map(|h| (h.key.to_vec(), h.value.map(|v| v.to_vec()))).collect();
+        (r.timestamp.get(), r.key.map(|k| k.to_vec()), r.value.map(|v| v.to_vec()), headers)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_built_is_read(list in records(), codec in 0u8..5, base in 0i64..1 << 40) {
+            let codec = CompressionType::from_id(codec).unwrap();
+            let batch = build(codec, base, &list);
+            batch.verify_crc().unwrap();
+            prop_assert_eq!(&Batch::parse(&batch.bytes).unwrap(), &batch);
+            prop_assert_eq!(batch.header.last_offset().get(), base + list.len() as i64 - 1);
+            prop_assert_eq!(batch.header.max_timestamp.get(), list.iter().map(|r| r.0).max().unwrap());
+            let read: Vec<_> = batch.records(&Limits::default()).unwrap().map(|r| plain(r.unwrap())).collect();
+            prop_assert_eq!(read, list);
+        }
+
+        #[test]
+        fn splits_whole_batches_from_a_torn_tail(list in records(), cut in 1usize..2000) {
+            let one = build(CompressionType::None, 0, &list);
+            let two = build(CompressionType::Snappy, list.len() as i64, &list);
+            let all: Bytes = [&one.bytes[..], &two.bytes].concat().into();
+            let whole: Vec<_> = split_batches(all.clone()).map(Result::unwrap).collect();
+            prop_assert_eq!(&whole, &[one.clone(), two.clone()]);
+            let cut = cut % two.bytes.len() + 1;
+            let mut batches = split_batches(all.slice(..all.len() - cut));
+            prop_assert_eq!(batches.next(), Some(Ok(one.clone())));
+            if cut < two.bytes.len() {
+                let torn = matches!(batches.next(), Some(Err(BatchError::Incomplete { .. })));
+                prop_assert!(torn);
+            }
+            prop_assert!(batches.next().is_none());
+            prop_assert_eq!(batches.position(), one.bytes.len());
+        }
+
+        #[test]
+        fn damage_is_an_error(list in records(), codec in 0u8..5, at in any::<usize>(), flip in 1u8..) {
+            let batch = build(CompressionType::from_id(codec).unwrap(), 3, &list);
+            let mut bytes = batch.bytes.to_vec();
+            let at = at % bytes.len();
+            bytes[at] ^= flip;
+            let limits = Limits { max_decompressed_bytes: 1 << 20, ..Limits::default() };
+            if let Ok(AnyBatch::V2(b)) = AnyBatch::parse(&Bytes::from(bytes)) {
+                prop_assert!(b.verify_crc().is_err() || at < 17);
+                if let Ok(records) = b.records(&limits) {
+                    prop_assert!(records.count() <= b.header.records_count.unsigned_abs() as usize + 1);
+                }
+            }
+        }
+
+        #[test]
+        fn hostile_records_never_panic(body in bytes(300), count in any::<i32>(), magic in 0i8..3) {
+            let mut b = build(CompressionType::None, 0, &[(0, None, None, vec![])]);
+            b.header.records_count = count;
+            if let Some(p) = PreparedBatch::from_parts(b.header, Bytes::from(body.clone())) {
+                let _ = p.to_batch().records(&Limits::default()).unwrap().count();
+            }
+            let mut raw = body;
+            if raw.len() > 17 {
+                raw[16] = magic as u8;
+                let length = raw.len() as i32 - 12;
+                raw[8..12].copy_from_slice(&length.to_be_bytes());
+            }
+            if let Ok(any) = AnyBatch::parse(&Bytes::from(raw)) {
+                let _ = (any.base_offset(&Limits::default()), any.last_offset(), any.verify_crc(), any.max_timestamp());
+            }
+        }
+    }
+}

@@ -14,6 +14,9 @@ mod prepared;
 mod record;
 mod validate;
 
+#[cfg(test)]
+mod golden_tests;
+
 pub use batch::{AnyBatch, Batch, Batches, split_batches};
 pub use builder::BatchBuilder;
 pub use compress::{Compression, CompressionType, Limits, compress, decompress};

@@ -421,3 +421,7 @@ fn convert(
     }
     builder.prepare()
 }
+
+#[cfg(test)]
+#[path = "validate_tests.rs"]
+mod tests;
