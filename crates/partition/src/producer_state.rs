@@ -420,3 +420,7 @@ fn prepare_marker(
     e.end_transaction(h.producer_epoch, marker.coordinator_epoch, marker.timestamp);
     Ok(completed)
 }
+
+#[cfg(test)]
+#[path = "producer_state_tests.rs"]
+mod tests;
