@@ -1,1 +1,53 @@
-//! One partition's files: segments, indexes, recovery, retention.
+//! One partition's log in Kafka's files: segments, indexes, recovery, retention; and the directories that hold logs.
+//!
+//! [`Log`] appends batches whose offsets are assigned (no validation here), reads them back as slices, cuts,
+//! deletes and recovers. It owns the producers' state and the leader epochs, since they are rebuilt with it.
+//! [`LogDirs`] owns what lies beside the logs: locks, `meta.properties`, checkpoints, the clean-shutdown file.
+//!
+//! What may wait for the disk for long is planned under the partition's lock and run outside of it:
+//! [`ReadPlan`], [`TimestampPlan`], [`FlushPlan`], [`Removals`]. Absent here: who leads, the high watermark,
+//! validation, compaction.
+
+mod append;
+mod config;
+mod dirs;
+mod error;
+mod files;
+mod flush;
+mod index;
+mod log;
+mod lookup;
+mod names;
+mod open;
+mod producers;
+mod read;
+mod remove;
+mod retention;
+mod segment;
+mod segment_file;
+mod swap;
+mod sync;
+mod tail;
+mod truncate;
+mod walk;
+
+pub use append::Appended;
+pub use config::{Durability, LogConfig};
+pub use dirs::{DirsError, LogDir, LogDirs, OpenDirs, PartitionDir};
+pub use error::LogError;
+pub use files::{
+    CLEAN_SHUTDOWN_FILE, CleanShutdown, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, META_PROPERTIES,
+    MalformedFile, MetaProperties, OffsetCheckpoint, PartitionMetadata, RECOVERY_POINT_CHECKPOINT,
+};
+pub use index::{AbortedTxn, OffsetIndex, TimeIndex, TimestampOffset, TxnIndex};
+pub use log::{Log, LogEnv};
+pub use lookup::{FoundTimestamp, TimestampPlan};
+pub use names::{DirKind, dir_name, parse_dir_name, parse_segment_name, segment_path};
+pub use open::{Cut, OpenState, RecoveryReport};
+pub use read::{LogSlices, ReadPlan};
+pub use remove::Removals;
+pub use sync::{Durable, FlushPlan, Flushed};
+pub use tail::TailCache;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! Making writes last: group commit, and the flush that moves the recovery point.
+//!
+//! However many appends wait for the device, one sync at a time is under way for a log, and each covers
+//! all that was written when it began. A failed sync is final: the kernel may have dropped the pages, so
+//! that a second one would succeed without having written them.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use logrun_io::{Disk, OpenMode, Tasks};
+use logrun_model::Offset;
+use parking_lot::Mutex;
+
+use crate::error::{IoContext, LogError};
+use crate::segment::SegmentShared;
+
+/// When an append has reached the log's durability.
+pub enum Durable {
+    /// It has.
+    Ready,
+    /// When this completes. It must be polled for the sync to happen; it can be dropped.
+    Pending(Pin<Box<dyn Future<Output = Result<(), LogError>> + Send>>),
+}
+
+impl std::fmt::Debug for Durable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ready => "Ready",
+            Self::Pending(_) => "Pending",
+        })
+    }
+}
+
+impl Durable {
+    /// Waits for it.
+    pub async fn wait(self) -> Result<(), LogError> {
+        match self {
+            Self::Ready => Ok(()),
+            Self::Pending(f) => f.await,
+        }
+    }
+}
+
+/// What of a log was written and what was synced.
+#[derive(Debug)]
+pub(crate) struct SyncState {
+    disk: Arc<dyn Disk>,
+    tasks: Tasks,
+    inner: Mutex<Inner>,
+    /// Held while the device works, by whichever thread that is.
+    device: Mutex<()>,
+    /// Those who wait for a sync queue here, so that they don't occupy threads.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The log end offset.
+    written: Offset,
+    /// All offsets below are on the device.
+    synced: Offset,
+    /// Counts truncations: what was written before one may be gone.
+    generation: u64,
+    /// Segments with batches that were not synced.
+    dirty: Vec<Arc<SegmentShared>>,
+    /// Directories with names that were not synced.
+    dirs: BTreeSet<PathBuf>,
+    failed: Option<LogError>,
+}
+
+impl SyncState {
+    pub fn new(disk: Arc<dyn Disk>, tasks: Tasks, log_end_offset: Offset, synced: Offset) -> Self {
+        let inner = Inner { written: log_end_offset, synced, ..Inner::default() };
+        Self { disk, tasks, inner: Mutex::new(inner), device: Mutex::default(), turn: tokio::sync::Mutex::default() }
+    }
+
+    /// The log was opened: it ends at `log_end_offset`, and what's below `synced` is on the device.
+    pub fn opened(&self, log_end_offset: Offset, synced: Offset) {
+        let mut i = self.inner.lock();
+        i.written = log_end_offset;
+        i.synced = synced;
+    }
+
+    /// `segment` got batches; the log ends at `log_end_offset` now.
+    pub fn wrote(&self, segment: &Arc<SegmentShared>, log_end_offset: Offset) {
+        let mut i = self.inner.lock();
+        i.written = log_end_offset;
+        if !i.dirty.iter().any(|s| Arc::ptr_eq(s, segment)) {
+            i.dirty.push(segment.clone());
+        }
+    }
+
+    /// Names in `dir` changed.
+    pub fn renamed_in(&self, dir: &Path) {
+        self.inner.lock().dirs.insert(dir.to_path_buf());
+    }
+
+    /// `segment` is no longer part of the log.
+    pub fn forget(&self, segment: &Arc<SegmentShared>) {
+        self.inner.lock().dirty.retain(|s| !Arc::ptr_eq(s, segment));
+    }
+
+    /// The log was cut to end at `log_end_offset`.
+    pub fn truncated(&self, log_end_offset: Offset) {
+        let mut i = self.inner.lock();
+        i.generation += 1;
+        i.written = log_end_offset;
+        i.synced = i.synced.min(log_end_offset);
+    }
+
+    /// The log's directory has moved.
+    pub fn moved(&self, from: &Path, to: &Path) {
+        let mut i = self.inner.lock();
+        if i.dirs.remove(from) {
+            i.dirs.insert(to.to_path_buf());
+        }
+    }
+
+    /// Counts truncations.
+    pub fn generation(&self) -> u64 {
+        self.inner.lock().generation
+    }
+
+    /// Syncs all that was written so far; waits for the device.
+    pub fn sync_now(&self) -> Result<(), LogError> {
+        let _device = self.device.lock();
+        let (written, generation, dirty, dirs) = {
+            let mut i = self.inner.lock();
+            if let Some(e) = &i.failed {
+                return Err(e.clone());
+            }
+            (i.written, i.generation, std::mem::take(&mut i.dirty), std::mem::take(&mut i.dirs))
+        };
+        let result = self.sync_all(&dirty, &dirs);
+        let mut i = self.inner.lock();
+        match &result {
+            Ok(()) if i.generation == generation => i.synced = i.synced.max(written),
+            Ok(()) => {}
+            Err(e) => i.failed = Some(e.clone()),
+        }
+        result
+    }
+
+    fn sync_all(&self, segments: &[Arc<SegmentShared>], dirs: &BTreeSet<PathBuf>) -> Result<(), LogError> {
+        for s in segments {
+            // A file that is gone was deleted in the meantime.
+            unless_gone(s.file.reader().and_then(|f| f.sync_data())).during("sync", &s.file.path())?;
+        }
+        for dir in dirs {
+            unless_gone(self.disk.sync_dir(dir)).during("sync", dir)?;
+        }
+        Ok(())
+    }
+
+    /// Syncs a file by its path.
+    pub fn sync_path(&self, path: &Path) -> Result<(), LogError> {
+        unless_gone(self.disk.open(path, OpenMode::Write).and_then(|f| f.sync_data())).during("sync", path)
+    }
+
+    /// Completes when everything below the present log end offset is on the device.
+    pub fn durable(self: &Arc<Self>) -> Durable {
+        let (target, generation) = {
+            let i = self.inner.lock();
+            (i.written, i.generation)
+        };
+        let this = self.clone();
+        Durable::Pending(Box::pin(async move {
+            let _turn = this.turn.lock().await;
+            {
+                let i = this.inner.lock();
+                if i.generation == generation && i.synced >= target {
+                    return Ok(());
+                }
+            }
+            let worker = this.clone();
+            this.tasks.blocking(move || worker.sync_now()).await?;
+            if this.generation() == generation { Ok(()) } else { Err(LogError::Truncated) }
+        }))
+    }
+}
+
+fn unless_gone(r: io::Result<()>) -> io::Result<()> {
+    match r {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        r => r,
+    }
+}
+
+/// A flush that can be done without the log. Runs on any thread; waits for the device.
+#[derive(Debug)]
+pub struct FlushPlan {
+    pub(crate) sync: Arc<SyncState>,
+    /// Index files and snapshots that were written since the last flush.
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) flushed: Flushed,
+}
+
+/// A flush that was done; for [`crate::Log::finish_flush`].
+#[derive(Clone, Copy, Debug)]
+pub struct Flushed {
+    pub(crate) offset: Offset,
+    pub(crate) generation: u64,
+}
+
+impl FlushPlan {
+    /// Syncs batches, indexes and names.
+    pub fn run(self) -> Result<Flushed, LogError> {
+        for path in &self.files {
+            self.sync.sync_path(path)?;
+        }
+        self.sync.sync_now()?;
+        Ok(self.flushed)
+    }
+}

@@ -1,0 +1,1 @@
+//! Appending, reading, rolling, transactions, producers, files: what holds without any fault.

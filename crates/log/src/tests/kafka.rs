@@ -1,0 +1,1 @@
+//! Files that Apache Kafka wrote, and Apache Kafka's judgement of ours.

@@ -1,0 +1,6 @@
+//! Tests of whole logs: under a simulated disk against a model, and against Apache Kafka's files.
+
+mod basics;
+mod crash;
+mod kafka;
+pub(crate) mod support;
