@@ -1,0 +1,22 @@
+//! Brokers as processes, Logrun's and Apache Kafka's alike: start one, ask it whether it serves, measure what it
+//! costs, end it politely or with `kill -9`.
+//!
+//! For tests and measurements. It must never be linked into the program, and it depends on none of the program's
+//! crates, so that what it says about the program is not said with the program's own code.
+
+mod broker;
+mod ports;
+pub mod probe;
+pub mod procfs;
+mod scratch;
+
+pub use broker::{Home, Product, Ready, Running, exit_code, judge, logrun_binary};
+pub use ports::free_port_pair;
+pub use scratch::Scratch;
+
+use std::path::{Path, PathBuf};
+
+/// The repository's root.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or_else(|| Path::new(".")).to_owned()
+}

@@ -1,0 +1,75 @@
+//! What a process has cost so far, from `/proc` (Linux).
+
+use std::fs;
+use std::io;
+
+/// The CPU seconds, user and system, of all threads of a process, those that ended included.
+///
+/// # Errors
+/// `NotFound` when the process is gone; `InvalidData` when `/proc` reads unlike `proc(5)`.
+pub fn cpu_seconds(pid: u32) -> io::Result<f64> {
+    let ticks = parse_cpu_ticks(&fs::read_to_string(format!("/proc/{pid}/stat"))?)?;
+    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// The resident memory of a process in bytes (`VmRSS`).
+///
+/// # Errors
+/// As [`cpu_seconds`].
+pub fn resident_bytes(pid: u32) -> io::Result<u64> {
+    parse_status(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmRSS:")
+}
+
+/// The number of open file descriptors of a process.
+///
+/// # Errors
+/// As [`cpu_seconds`].
+pub fn open_files(pid: u32) -> io::Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
+fn unlike_proc() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "/proc reads unlike proc(5)")
+}
+
+/// `utime` + `stime`, fields 14 and 15; the second field, the name, may hold blanks and parentheses.
+fn parse_cpu_ticks(stat: &str) -> io::Result<u64> {
+    let (_, after_name) = stat.rsplit_once(')').ok_or_else(unlike_proc)?;
+    let mut fields = after_name.split_whitespace().skip(11).map(str::parse::<u64>);
+    match (fields.next(), fields.next()) {
+        (Some(Ok(user)), Some(Ok(system))) => Ok(user + system),
+        _ => Err(unlike_proc()),
+    }
+}
+
+fn parse_status(status: &str, key: &str) -> io::Result<u64> {
+    let line = status.lines().find_map(|l| l.strip_prefix(key)).ok_or_else(unlike_proc)?;
+    let kib = line.trim().strip_suffix(" kB").and_then(|n| n.parse::<u64>().ok()).ok_or_else(unlike_proc)?;
+    Ok(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 1 2 20 0 4 0 100 1 2";
+        assert_eq!(parse_cpu_ticks(stat).expect("stat"), 300);
+        parse_cpu_ticks("7 (a) S 1").expect_err("short");
+    }
+
+    #[test]
+    fn status_is_in_kib() {
+        assert_eq!(parse_status("VmPeak:\t 9 kB\nVmRSS:\t    2048 kB\n", "VmRSS:").expect("status"), 2 << 20);
+        parse_status("VmRSS:\t many kB\n", "VmRSS:").expect_err("no number");
+    }
+
+    #[test]
+    fn this_process_is_there() {
+        let pid = std::process::id();
+        assert!(resident_bytes(pid).expect("memory") > 0);
+        assert!(open_files(pid).expect("files") > 0);
+        cpu_seconds(pid).expect("cpu");
+    }
+}
