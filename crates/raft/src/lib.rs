@@ -1,1 +1,69 @@
-//! The metadata log of a voter quorum of one: epochs, quorum-state, control records, checkpoints.
+//! The metadata log of a KRaft quorum of one voter, in Kafka's files (KIP-595, KIP-630, KIP-853).
+//!
+//! ```text
+//! __cluster_metadata-0/
+//!   00000000000000000000-0000000000.checkpoint   what the cluster began with: the voters
+//!   00000000000000000000.log ...                 control records and metadata records
+//!   00000000000000012345-0000000007.checkpoint   a snapshot: all metadata below that offset, of that epoch
+//!   quorum-state                                 the epoch and its leader
+//! ```
+//!
+//! | state     | entered by             | left by                                             |
+//! |-----------|------------------------|-----------------------------------------------------|
+//! | Resigned  | [`MetadataLog::open`]  | [`MetadataLog::become_leader`]: the epoch rises by one |
+//! | Leader    | `become_leader`        | the end of the process                              |
+//!
+//! With one voter a record is committed when it is on the device. Absent here: votes and fetches between
+//! voters, and what the records mean.
+
+mod batches;
+mod control;
+mod metadata_log;
+mod quorum_state;
+mod snapshot;
+
+pub use control::{Voter, VoterEndpoint};
+pub use metadata_log::{CommittedBatch, MetadataLog, RaftConfig};
+pub use quorum_state::QuorumState;
+pub use snapshot::SnapshotId;
+
+use std::path::PathBuf;
+
+use logrun_log::LogError;
+use logrun_record::BatchError;
+use logrun_wire::EncodeError;
+use thiserror::Error;
+
+/// The directory of the metadata log in its log directory.
+pub const METADATA_DIR: &str = "__cluster_metadata-0";
+
+/// Why the metadata log can't be read or written. None of these can be ignored: a node without its metadata stops.
+#[derive(Debug, Error)]
+pub enum RaftError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("could not {action} {}: {source}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("{} holds no valid quorum state ({reason}); it says which epochs this voter has seen, so it must be put right, not removed", path.display())]
+    QuorumState { path: PathBuf, reason: String },
+    #[error("the metadata at offset {offset} can't be read: {reason}")]
+    Record { offset: i64, reason: String },
+    #[error("the snapshot {} can't be read: {reason}", path.display())]
+    Snapshot { path: PathBuf, reason: String },
+    #[error("a metadata record can't be encoded: {0}")]
+    Encode(#[from] EncodeError),
+    #[error("a metadata batch can't be built: {0}")]
+    Batch(#[from] BatchError),
+    #[error(
+        "the metadata log is of a quorum of the voters {voters:?}; this node is {node}, and a quorum of several voters can't be run yet"
+    )]
+    OtherVoters { voters: Vec<i32>, node: i32 },
+    #[error("node {node} leads no epoch yet")]
+    NotLeader { node: i32 },
+}
+
+impl RaftError {
+    pub(crate) fn record(offset: i64, e: impl std::fmt::Display) -> Self {
+        Self::Record { offset, reason: e.to_string() }
+    }
+}

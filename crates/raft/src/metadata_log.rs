@@ -1,0 +1,256 @@
+//! [`MetadataLog`]: formatting, loading, leading, appending, snapshots.
+
+use std::path::{Path, PathBuf};
+
+use logrun_io::Io;
+use logrun_log::{Durability, Durable, Log, LogConfig, LogEnv, OpenState};
+use logrun_metadata::records::MetadataRecord;
+use logrun_metadata::{MetadataImage, MetadataVersion};
+use logrun_model::{LeaderEpoch, MetadataOffset, NodeId, Now, Offset, RaftEpoch, TimestampMs, Uuid};
+use logrun_record::ControlRecordType;
+use tracing::info;
+
+use crate::batches::{self, Contents};
+use crate::control::{self, Voter};
+use crate::quorum_state::QuorumState;
+use crate::snapshot::{self, SnapshotId};
+use crate::{METADATA_DIR, RaftError};
+
+/// How much is read at a time while the log is replayed.
+const LOAD_BYTES: usize = 4 << 20;
+/// How many snapshots are kept: the latest, and the one before in case it can't be read.
+const SNAPSHOTS_KEPT: usize = 2;
+
+/// What the metadata log is told by the configuration.
+#[derive(Clone, Debug)]
+pub struct RaftConfig {
+    pub voter: Voter,
+    /// `metadata.log.segment.bytes`
+    pub segment_bytes: u64,
+    /// `metadata.log.max.record.bytes.between.snapshots`
+    pub max_record_bytes_between_snapshots: u64,
+}
+
+/// A committed batch of metadata records.
+#[derive(Clone, Debug)]
+pub struct CommittedBatch {
+    pub last_offset: MetadataOffset,
+    pub epoch: RaftEpoch,
+    pub timestamp: TimestampMs,
+    pub records: Vec<MetadataRecord>,
+}
+
+/// The metadata log of this node.
+#[derive(Debug)]
+pub struct MetadataLog {
+    io: Io,
+    dir: PathBuf,
+    config: RaftConfig,
+    log: Log,
+    state: QuorumState,
+    leading: bool,
+    bytes_since_snapshot: u64,
+    last_timestamp: TimestampMs,
+}
+
+impl MetadataLog {
+    /// Makes the metadata log in `log_dir`, if it has none: the directory and what the cluster begins with.
+    /// Kafka's counterpart is `kafka-storage format --standalone`.
+    pub fn format(io: &Io, log_dir: &Path, voter: &Voter, now: Now) -> Result<bool, RaftError> {
+        let dir = log_dir.join(METADATA_DIR);
+        let disk = &*io.disk;
+        let failed = |action, source| RaftError::Io { action, path: dir.clone(), source };
+        let exists = disk.info(&dir).map_err(|e| failed("look at", e))?.is_some();
+        if exists && !disk.list(&dir).map_err(|e| failed("list", e))?.is_empty() {
+            return Ok(false);
+        }
+        disk.create_dir_all(&dir).map_err(|e| failed("create", e))?;
+        snapshot::write(disk, &dir, SnapshotId::BOOTSTRAP, voter, MetadataVersion::LATEST, &[], now.wall, now.wall)?;
+        disk.sync_dir(log_dir).map_err(|e| failed("sync", e))?;
+        Ok(true)
+    }
+
+    /// Opens the metadata log in `log_dir` and hands every committed batch to `replay`, the latest snapshot's first.
+    pub fn open(
+        env: &LogEnv,
+        log_dir: &Path,
+        config: RaftConfig,
+        state: OpenState,
+        now: Now,
+        mut replay: impl FnMut(CommittedBatch) -> Result<(), RaftError>,
+    ) -> Result<Self, RaftError> {
+        let io = env.io.clone();
+        let dir = log_dir.join(METADATA_DIR);
+        let disk = &*io.disk;
+        let log_config = LogConfig {
+            segment_bytes: config.segment_bytes,
+            retention_ms: -1,
+            retention_bytes: -1,
+            durability: Durability::Sync,
+            max_message_bytes: 8 << 20,
+            ..LogConfig::default()
+        };
+        let snapshots = snapshot::list(disk, &dir)?;
+        let start = snapshots.last().copied();
+        let (mut log, _) = Log::open(env, &dir, log_config, state, now)?;
+        log.set_topic_id(Uuid::ONE)?;
+        let quorum_state = QuorumState::read(disk, &dir)?;
+        let mut voters = Vec::new();
+        let mut last_timestamp = TimestampMs::NONE;
+        let mut from = log.log_start_offset();
+        if let Some(id) = start {
+            let (records, named) = snapshot::read(disk, &dir, id)?;
+            voters = named;
+            if log.log_end_offset() < id.end_offset {
+                log.truncate_fully_and_start_at(id.end_offset, now)?;
+            }
+            from = id.end_offset.max(log.log_start_offset());
+            if !records.is_empty() {
+                let last_offset = MetadataOffset(id.end_offset.get() - 1);
+                replay(CommittedBatch { last_offset, epoch: id.epoch, timestamp: TimestampMs::NONE, records })?;
+            }
+        }
+        let end = log.log_end_offset();
+        let mut bytes_since_snapshot = 0;
+        while from < end {
+            let read = log.read(from, end, LOAD_BYTES, true)?;
+            if read.bytes == 0 {
+                break;
+            }
+            bytes_since_snapshot += read.bytes as u64;
+            batches::decode_all(read.slices.concat().into(), |batch| {
+                if batch.last_offset < from {
+                    return Ok(());
+                }
+                last_timestamp = batch.timestamp;
+                match batch.contents {
+                    Contents::Data(records) => replay(CommittedBatch {
+                        last_offset: MetadataOffset(batch.last_offset.get()),
+                        epoch: RaftEpoch(batch.epoch.get()),
+                        timestamp: batch.timestamp,
+                        records,
+                    }),
+                    Contents::Control(control) => {
+                        for (kind, value) in control {
+                            if kind == ControlRecordType::KRaftVoters {
+                                voters = control::voter_ids(value)
+                                    .map_err(|e| RaftError::record(batch.base_offset.get(), e))?;
+                            }
+                        }
+                        Ok(())
+                    }
+                }
+            })?;
+            from = read.next_offset;
+        }
+        let node = config.voter.id.get();
+        if !voters.is_empty() && voters != [node] {
+            return Err(RaftError::OtherVoters { voters, node });
+        }
+        Ok(Self { io, dir, config, log, state: quorum_state, leading: false, bytes_since_snapshot, last_timestamp })
+    }
+
+    /// Begins the next epoch as its leader. Nothing of the epoch is written before the epoch itself is remembered.
+    pub fn become_leader(&mut self, now: Now) -> Result<RaftEpoch, RaftError> {
+        let known = self.log.latest_epoch().map_or(0, LeaderEpoch::get);
+        let epoch = RaftEpoch(self.state.leader_epoch.get().max(known)).next();
+        self.state = QuorumState {
+            leader_epoch: epoch,
+            leader_id: self.config.voter.id,
+            voted_id: NodeId::NONE,
+            voted_directory_id: Uuid::ZERO,
+        };
+        self.state.write(&*self.io.disk, &self.dir)?;
+        self.leading = true;
+        let mut records = vec![control::leader_change(self.config.voter.id)?];
+        if self.log.log_end_offset() == Offset::ZERO {
+            records.extend(control::quorum(&self.config.voter)?);
+        }
+        let base = self.log.log_end_offset();
+        let leader_epoch = LeaderEpoch(epoch.get());
+        self.log.assign_epoch_start(leader_epoch, base);
+        let batch = batches::control(base, leader_epoch, now.wall, &records)?;
+        self.log.append(&[batch], now)?;
+        self.log.flush(now)?;
+        info!(%epoch, offset = %self.log.log_end_offset(), "leads the metadata quorum");
+        Ok(epoch)
+    }
+
+    /// Appends records as one batch. They are committed when the [`Durable`] completes.
+    pub fn append(
+        &mut self,
+        records: Vec<MetadataRecord>,
+        metadata_version: MetadataVersion,
+        now: Now,
+    ) -> Result<(CommittedBatch, Durable), RaftError> {
+        if !self.leading {
+            return Err(RaftError::NotLeader { node: self.config.voter.id.get() });
+        }
+        let base = self.log.log_end_offset();
+        let epoch = LeaderEpoch(self.state.leader_epoch.get());
+        let batch = batches::data(base, epoch, now.wall, metadata_version, &records)?;
+        let appended = self.log.append(&[batch], now)?;
+        self.bytes_since_snapshot += appended.bytes as u64;
+        self.last_timestamp = now.wall;
+        let committed = CommittedBatch {
+            last_offset: MetadataOffset(appended.last_offset.get()),
+            epoch: self.state.leader_epoch,
+            timestamp: now.wall,
+            records,
+        };
+        Ok((committed, appended.durable))
+    }
+
+    /// The offset that the next record gets.
+    pub fn end_offset(&self) -> MetadataOffset {
+        MetadataOffset(self.log.log_end_offset().get())
+    }
+
+    /// The epoch that this node leads or last saw.
+    pub fn epoch(&self) -> RaftEpoch {
+        self.state.leader_epoch
+    }
+
+    /// Whether enough was written since the last snapshot to write the next one.
+    pub fn wants_snapshot(&self) -> bool {
+        self.bytes_since_snapshot >= self.config.max_record_bytes_between_snapshots
+    }
+
+    /// Writes a snapshot of `image` (which stands at its own provenance), and gives up what older snapshots and the
+    /// log hold below it. Waits for the device.
+    pub fn write_snapshot(&mut self, image: &MetadataImage, now: Now) -> Result<SnapshotId, RaftError> {
+        let id = SnapshotId { end_offset: Offset(image.provenance.offset.get() + 1), epoch: image.provenance.epoch };
+        let version = image.metadata_version();
+        let disk = &*self.io.disk;
+        let timestamp = image.provenance.timestamp;
+        snapshot::write(disk, &self.dir, id, &self.config.voter, version, &image.to_records(), timestamp, now.wall)?;
+        self.bytes_since_snapshot = 0;
+        let all = snapshot::list(disk, &self.dir)?;
+        let (old, kept) = all.split_at(all.len().saturating_sub(SNAPSHOTS_KEPT));
+        if let Some(oldest) = kept.first() {
+            self.log.set_log_start_offset(oldest.end_offset)?;
+            self.log.delete_old_segments(self.log.log_end_offset(), now)?;
+        }
+        for id in old {
+            snapshot::remove(disk, &self.dir, *id)?;
+        }
+        info!(end_offset = %id.end_offset, "wrote a snapshot of the metadata");
+        Ok(id)
+    }
+
+    /// Removes files whose delay is over.
+    pub fn clean_up(&mut self, now: Now) -> Result<(), RaftError> {
+        Ok(self.log.due_removals(now).run()?)
+    }
+
+    /// The log's start offset and recovery point, for the checkpoint files.
+    pub fn checkpoints(&self) -> (Offset, Offset) {
+        (self.log.log_start_offset(), self.log.recovery_point())
+    }
+
+    /// Brings everything to the device and closes the files.
+    pub fn close(&mut self, now: Now) -> Result<(), RaftError> {
+        self.leading = false;
+        Ok(self.log.close(now)?)
+    }
+}

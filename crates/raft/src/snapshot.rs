@@ -1,0 +1,156 @@
+//! Snapshots of the metadata (KIP-630): all of it below an offset, in a file of batches.
+//!
+//! The file is `<end offset, 20 digits>-<epoch, 10 digits>.checkpoint`, written under another name and renamed
+//! when it is on the device. It begins with a header, goes on with the quorum and the metadata, ends with a footer.
+
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+
+use logrun_io::OpenMode;
+use logrun_io::disk::{Disk, read_all};
+use logrun_metadata::MetadataVersion;
+use logrun_metadata::records::MetadataRecord;
+use logrun_model::{LeaderEpoch, Offset, RaftEpoch, TimestampMs};
+use logrun_record::ControlRecordType;
+
+use crate::RaftError;
+use crate::batches::{self, Contents};
+use crate::control::{self, Voter};
+
+const SUFFIX: &str = ".checkpoint";
+/// Metadata records in one batch of a snapshot.
+const RECORDS_IN_BATCH: usize = 1024;
+
+/// A snapshot's name: everything below `end_offset`, the last of it of `epoch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SnapshotId {
+    pub end_offset: Offset,
+    pub epoch: RaftEpoch,
+}
+
+impl SnapshotId {
+    /// What a cluster begins with.
+    pub const BOOTSTRAP: Self = Self { end_offset: Offset::ZERO, epoch: RaftEpoch(0) };
+
+    fn file_name(self) -> String {
+        format!("{:020}-{:010}{SUFFIX}", self.end_offset.get(), self.epoch.get())
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        let (offset, epoch) = name.strip_suffix(SUFFIX)?.split_once('-')?;
+        if offset.len() != 20 || epoch.len() != 10 {
+            return None;
+        }
+        Some(Self { end_offset: Offset(offset.parse().ok()?), epoch: RaftEpoch(epoch.parse().ok()?) })
+    }
+
+    pub fn path(self, dir: &Path) -> PathBuf {
+        dir.join(self.file_name())
+    }
+}
+
+/// The snapshots in `dir`, the oldest first.
+pub fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<SnapshotId>, RaftError> {
+    let entries = disk.list(dir).map_err(|source| RaftError::Io { action: "list", path: dir.to_owned(), source })?;
+    let mut ids: Vec<_> = entries.iter().filter_map(|e| SnapshotId::parse(&e.name)).collect();
+    ids.sort();
+    Ok(ids)
+}
+
+/// The snapshot's metadata records, and the voters that it names.
+pub fn read(disk: &dyn Disk, dir: &Path, id: SnapshotId) -> Result<(Vec<MetadataRecord>, Vec<i32>), RaftError> {
+    let path = id.path(dir);
+    let broken = |reason: String| RaftError::Snapshot { path: path.clone(), reason };
+    let bytes = read_all(disk, &path)
+        .map_err(|source| RaftError::Io { action: "read", path: path.clone(), source })?
+        .ok_or_else(|| broken("it is gone".into()))?;
+    let (mut records, mut voters, mut whole) = (Vec::new(), Vec::new(), false);
+    batches::decode_all(bytes.into(), |batch| {
+        match batch.contents {
+            Contents::Data(mut data) => records.append(&mut data),
+            Contents::Control(control) => {
+                for (kind, value) in control {
+                    match kind {
+                        ControlRecordType::SnapshotFooter => whole = true,
+                        ControlRecordType::KRaftVoters => {
+                            voters = control::voter_ids(value).map_err(|e| RaftError::record(0, e))?;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    })
+    .map_err(|e| broken(e.to_string()))?;
+    if !whole {
+        return Err(broken("it has no end".into()));
+    }
+    Ok((records, voters))
+}
+
+/// What a snapshot holds.
+pub struct Snapshot<'a> {
+    pub voter: &'a Voter,
+    pub metadata_version: MetadataVersion,
+    pub records: &'a [MetadataRecord],
+    /// The time of the last record that it covers.
+    pub last_contained: TimestampMs,
+}
+
+/// Writes a snapshot; on the device when this returns.
+pub fn write(
+    disk: &dyn Disk,
+    dir: &Path,
+    id: SnapshotId,
+    snapshot: &Snapshot<'_>,
+    now: TimestampMs,
+) -> Result<(), RaftError> {
+    let Snapshot { voter, metadata_version, records, last_contained } = *snapshot;
+    let epoch = LeaderEpoch(id.epoch.get());
+    let mut built = Vec::new();
+    let mut next = Offset::ZERO;
+    let mut head = vec![control::snapshot_header(last_contained)?];
+    head.extend(control::quorum(voter)?);
+    built.push(batches::control(next, epoch, now, &head)?);
+    next = next.plus(head.len() as i64);
+    for chunk in records.chunks(RECORDS_IN_BATCH) {
+        built.push(batches::data(next, epoch, now, metadata_version, chunk)?);
+        next = next.plus(chunk.len() as i64);
+    }
+    built.push(batches::control(next, epoch, now, &[control::snapshot_footer()?])?);
+
+    let path = id.path(dir);
+    let part = dir.join(format!("{}.part", id.file_name()));
+    let io = |source| RaftError::Io { action: "write", path: path.clone(), source };
+    let file = disk.open(&part, OpenMode::Create).map_err(io)?;
+    file.set_len(0).map_err(io)?;
+    let mut at = 0;
+    for batch in &built {
+        file.write_all_at(at, &batch.segments().map(IoSlice::new)).map_err(io)?;
+        at += batch.size_in_bytes() as u64;
+    }
+    file.sync_data().map_err(io)?;
+    disk.rename(&part, &path).map_err(io)?;
+    disk.sync_dir(dir).map_err(io)
+}
+
+/// Removes a snapshot and what an interrupted write has left.
+pub fn remove(disk: &dyn Disk, dir: &Path, id: SnapshotId) -> Result<(), RaftError> {
+    let path = id.path(dir);
+    disk.remove_file(&path).map_err(|source| RaftError::Io { action: "remove", path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_kafkas() {
+        let id = SnapshotId { end_offset: Offset(12345), epoch: RaftEpoch(7) };
+        assert_eq!(id.file_name(), "00000000000000012345-0000000007.checkpoint");
+        assert_eq!(SnapshotId::parse(&id.file_name()), Some(id));
+        assert_eq!(SnapshotId::parse("00000000000000012345-0000000007.checkpoint.part"), None);
+        assert_eq!(SnapshotId::parse("bootstrap.checkpoint"), None);
+    }
+}
