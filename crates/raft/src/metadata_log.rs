@@ -13,7 +13,7 @@ use tracing::info;
 use crate::batches::{self, Contents};
 use crate::control::{self, Voter};
 use crate::quorum_state::QuorumState;
-use crate::snapshot::{self, SnapshotId};
+use crate::snapshot::{self, Snapshot, SnapshotId};
 use crate::{METADATA_DIR, RaftError};
 
 /// How much is read at a time while the log is replayed.
@@ -65,7 +65,9 @@ impl MetadataLog {
             return Ok(false);
         }
         disk.create_dir_all(&dir).map_err(|e| failed("create", e))?;
-        snapshot::write(disk, &dir, SnapshotId::BOOTSTRAP, voter, MetadataVersion::LATEST, &[], now.wall, now.wall)?;
+        let empty =
+            Snapshot { voter, metadata_version: MetadataVersion::LATEST, records: &[], last_contained: now.wall };
+        snapshot::write(disk, &dir, SnapshotId::BOOTSTRAP, &empty, now.wall)?;
         disk.sync_dir(log_dir).map_err(|e| failed("sync", e))?;
         Ok(true)
     }
@@ -222,8 +224,14 @@ impl MetadataLog {
         let id = SnapshotId { end_offset: Offset(image.provenance.offset.get() + 1), epoch: image.provenance.epoch };
         let version = image.metadata_version();
         let disk = &*self.io.disk;
-        let timestamp = image.provenance.timestamp;
-        snapshot::write(disk, &self.dir, id, &self.config.voter, version, &image.to_records(), timestamp, now.wall)?;
+        let records = image.to_records();
+        let contents = Snapshot {
+            voter: &self.config.voter,
+            metadata_version: version,
+            records: &records,
+            last_contained: image.provenance.timestamp,
+        };
+        snapshot::write(disk, &self.dir, id, &contents, now.wall)?;
         self.bytes_since_snapshot = 0;
         let all = snapshot::list(disk, &self.dir)?;
         let (old, kept) = all.split_at(all.len().saturating_sub(SNAPSHOTS_KEPT));
