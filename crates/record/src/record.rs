@@ -70,6 +70,7 @@ impl<'a> RecordWalker<'a> {
         Self { body, position: 0, declared, index: 0, failed: false }
     }
 
+    #[inline]
     fn step(&mut self) -> Result<Option<RecordParts>, BatchError> {
         if self.index >= self.declared {
             if self.position < self.body.len() {
@@ -91,6 +92,7 @@ impl<'a> RecordWalker<'a> {
 impl Iterator for RecordWalker<'_> {
     type Item = Result<RecordParts, BatchError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.failed {
             return None;
@@ -112,18 +114,43 @@ struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
+    /// A varint of one or two bytes, as nearly all are: the loop of the general case costs as much as the rest.
+    #[inline]
+    fn short(&mut self) -> Option<u32> {
+        match self.buf[self.at..self.end] {
+            [a, ..] if a < 0x80 => {
+                self.at += 1;
+                Some(u32::from(a))
+            }
+            [a, b, ..] if b < 0x80 => {
+                self.at += 2;
+                Some(u32::from(a & 0x7f) | u32::from(b) << 7)
+            }
+            _ => None,
+        }
+    }
+
+    #[inline]
     fn varint(&mut self) -> Result<i32, &'static str> {
+        if let Some(byte) = self.short() {
+            return Ok(varint::unzigzag32(byte));
+        }
         let (v, n) = varint::read_i32(&self.buf[self.at..self.end]).map_err(|_| "a varint is malformed")?;
         self.at += n;
         Ok(v)
     }
 
+    #[inline]
     fn varlong(&mut self) -> Result<i64, &'static str> {
+        if let Some(byte) = self.short() {
+            return Ok(varint::unzigzag64(u64::from(byte)));
+        }
         let (v, n) = varint::read_i64(&self.buf[self.at..self.end]).map_err(|_| "a varint is malformed")?;
         self.at += n;
         Ok(v)
     }
 
+    #[inline]
     fn take(&mut self, length: i32) -> Result<Range<usize>, &'static str> {
         let length = usize::try_from(length).map_err(|_| "a length is negative")?;
         if length > self.end - self.at {
@@ -140,6 +167,7 @@ impl Cursor<'_> {
     }
 }
 
+#[inline]
 fn parse_parts(body: &[u8], start: usize) -> Result<RecordParts, &'static str> {
     let mut c = Cursor { buf: body, at: start, end: body.len() };
     let length = c.varint()?;
