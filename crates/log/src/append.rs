@@ -177,7 +177,13 @@ impl Log {
         let last = group[group.len() - 1].header().last_offset();
         let bytes: u64 = group.iter().map(|b| b.size_in_bytes() as u64).sum();
         let max_timestamp = group.iter().map(|b| b.header().max_timestamp).max().unwrap_or(TimestampMs::NONE);
-        if self.should_roll(bytes, max_timestamp, last, now)? { self.roll_to(first, now) } else { Ok(false) }
+        if !self.should_roll(bytes, max_timestamp, last, now)? {
+            return Ok(false);
+        }
+        // A gap goes into the segment that it comes before, so that segments follow each other without one and
+        // a recovery can tell a lost end; unless the offset behind it does not fit into the index.
+        let fits = last.distance_from(self.log_end_offset) <= i64::from(i32::MAX);
+        self.roll_to(if fits { self.log_end_offset } else { first }, now)
     }
 
     fn should_roll(
@@ -225,8 +231,15 @@ impl Log {
         self.unsynced_files.extend(written);
         self.producers.update_map_end_offset(base_offset);
         self.take_snapshot()?;
-        let segment = self.make_segment(base_offset, now)?;
         self.sync.renamed_in(&self.dir);
+        let segment = match self.make_segment(base_offset, now) {
+            Ok(segment) => segment,
+            Err(e) => {
+                // An empty segment that's left would hide what is appended to the active one from now on.
+                self.offline |= self.unmake_segment(base_offset).is_err();
+                return Err(e);
+            }
+        };
         self.active().shared.release();
         self.segments.insert(base_offset, segment);
         self.refresh_sealed();

@@ -267,6 +267,27 @@ fn failed(action: &'static str, path: &Path, source: io::Error) -> DirsError {
     DirsError::Io { action, path: path.to_path_buf(), source }
 }
 
+/// Makes a directory and those above it; on the device when this returns.
+fn make_dir(io: &Io, path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = {
+        let mut list = Vec::new();
+        for p in path.ancestors().take_while(|p| !p.as_os_str().is_empty()) {
+            if io.disk.info(p)?.is_some() {
+                break;
+            }
+            list.push(p);
+        }
+        list
+    };
+    io.disk.create_dir_all(path)?;
+    for p in missing {
+        if let Some(parent) = p.parent().filter(|p| !p.as_os_str().is_empty()) {
+            io.disk.sync_dir(parent)?;
+        }
+    }
+    Ok(())
+}
+
 fn take(io: &Io, path: &Path) -> Result<LogDir, DirsError> {
     let refused = |e: io::Error| match e.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -274,7 +295,7 @@ fn take(io: &Io, path: &Path) -> Result<LogDir, DirsError> {
         }
         _ => failed("open", path, e),
     };
-    io.disk.create_dir_all(path).map_err(refused)?;
+    make_dir(io, path).map_err(refused)?;
     let lock = io.disk.lock(&path.join(LOCK_FILE)).map_err(refused)?;
     let lock = lock.ok_or_else(|| DirsError::Locked(path.to_path_buf()))?;
     let file = path.join(META_PROPERTIES);

@@ -20,7 +20,7 @@ use logrun_partition::{EpochCache, ProducerStateManager};
 use crate::config::LogConfig;
 use crate::error::{IoContext, LogError};
 use crate::files::PartitionMetadata;
-use crate::names::PARTITION_METADATA;
+use crate::names::{LOG_SUFFIX, PARTITION_METADATA, segment_path};
 use crate::read::{LogSlices, ReadPlan, SegmentRef, Source};
 use crate::remove::Waiting;
 use crate::segment::{Segment, SegmentShared};
@@ -269,6 +269,15 @@ impl Log {
         let segment = new_segment(&self.env, &self.dir, &self.config, base_offset, 0, now);
         segment.shared.file.create().during("create", &segment.shared.file.path())?;
         Ok(segment)
+    }
+
+    /// Removes the file of a segment that could not be made.
+    pub(crate) fn unmake_segment(&self, base_offset: Offset) -> Result<(), LogError> {
+        let path = segment_path(&self.dir, base_offset, LOG_SUFFIX);
+        match self.env.io.disk.remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).during("remove", &path),
+            _ => Ok(()),
+        }
     }
 }
 

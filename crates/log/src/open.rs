@@ -176,6 +176,7 @@ impl Log {
 
     /// Finds where the log ends, checking and cutting what has to be.
     fn recover(&mut self, state: OpenState, report: &mut RecoveryReport) -> Result<(), LogError> {
+        self.drop_abandoned_segment()?;
         let Some((&last, _)) = self.segments.last_key_value() else { return Ok(()) };
         let first = if state.clean_shutdown { last } else { self.floor(state.recovery_point) };
         let mut bases: Vec<Offset> = self.segments.range(first..).map(|(o, _)| *o).collect();
@@ -195,8 +196,20 @@ impl Log {
         let epochs_before = self.epochs.clone();
         let mut end = bases[0];
         let mut stop = None;
+        let mut previous = None;
         for base in bases {
+            // A power cut may have taken the end of a segment and left the next one. Only compaction leaves
+            // gaps for good, so with it they can't be told apart.
+            if let Some((base_before, size)) = previous
+                && base > end
+                && base > recovery_point
+                && !self.config.compact
+            {
+                stop = Some((base_before, size, format!("offsets {end} to {base} are missing")));
+                break;
+            }
             let segment = self.segments.get_mut(&base).expect("its key was just read");
+            previous = Some((base, segment.size));
             let checked = check_segment(segment, &mut self.epochs, end.max(base), recovery_point, report)?;
             end = checked.end.max(end);
             if let Some((position, reason)) = checked.stop {
@@ -210,6 +223,28 @@ impl Log {
         self.epochs_dirty |= self.epochs != epochs_before;
         self.log_end_offset = end;
         self.recovery_point = recovery_point.min(end);
+        Ok(())
+    }
+
+    /// Removes an empty last segment that begins inside of the one before it: a roll that failed, whose
+    /// removal a power cut has undone.
+    fn drop_abandoned_segment(&mut self) -> Result<(), LogError> {
+        let mut newest = self.segments.values().rev();
+        let (Some(last), Some(before)) = (newest.next(), newest.next()) else { return Ok(()) };
+        if last.size > 0 {
+            return Ok(());
+        }
+        let base = last.base_offset();
+        let start = before.shared.trusted_sparse(before.size, base)?.map_or(0, |(offset, _)| offset.last().1);
+        let mut walker = before.shared.headers(start, before.size)?;
+        // Whatever is torn in it is for its recovery to find.
+        while let Ok(Some(span)) = walker.next_span() {
+            if span.last_offset >= base {
+                self.unmake_segment(base)?;
+                self.segments.remove(&base);
+                return self.env.io.disk.sync_dir(&self.dir).during("sync", &self.dir);
+            }
+        }
         Ok(())
     }
 
@@ -471,7 +506,7 @@ pub(crate) fn load_producers(log: &mut Log, from: Offset, end: Offset, now: Now)
         let mut walker = s.shared.headers(position, s.size)?;
         while let Some(span) = walker.next_span().map_err(|e| s.shared.walk_error(e))? {
             let Some(h) = span.header.filter(|h| h.has_producer_id()) else { continue };
-            if span.base_offset < from || span.last_offset >= end {
+            if span.last_offset < from || span.last_offset >= end {
                 continue;
             }
             let completed = if h.is_control() {

@@ -52,7 +52,9 @@ impl SegmentFile {
     pub fn create(&self) -> io::Result<()> {
         let mut s = self.state.lock();
         let f = self.disk.open(&s.path, OpenMode::Create)?;
-        f.set_len(0)?;
+        if !f.is_empty()? {
+            f.set_len(0)?;
+        }
         s.handle = Some(f);
         s.writable = true;
         Ok(())

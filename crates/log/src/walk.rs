@@ -22,7 +22,6 @@ pub(crate) struct Span {
     /// Where in the file the batch begins.
     pub position: u64,
     pub size: usize,
-    pub magic: i8,
     /// The first offset; for magic 0 and 1 the last one, which is the only one that the header has.
     pub base_offset: Offset,
     pub last_offset: Offset,
@@ -49,7 +48,6 @@ impl Span {
         let mut span = Self {
             position,
             size: entry.size_in_bytes,
-            magic: entry.magic,
             base_offset: entry.offset,
             last_offset: entry.offset,
             max_timestamp: TimestampMs::NONE,

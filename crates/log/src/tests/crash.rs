@@ -1,1 +1,356 @@
 //! Crashes at every operation, compared with a model.
+//!
+//! A run of random operations is repeated with the world stopping at each of its mutations in turn, by the
+//! death of the process or by a power cut, and the log is opened again. What must hold then:
+//!
+//! - offsets are contiguous, every batch is one that was appended there, CRCs are good;
+//! - a killed process loses nothing that was appended, a power cut nothing that was flushed;
+//! - nothing comes back that a truncation removed;
+//! - producers and aborted transactions are those that a walk over the batches gives;
+//! - the log goes on from there.
+
+use std::path::Path;
+
+use logrun_io::{Random, disk::Fault};
+use logrun_model::{LeaderEpoch, Offset};
+use logrun_partition::ProducerStateManager;
+use logrun_record::{Batch, Limits, PreparedBatch};
+use proptest::prelude::*;
+
+use super::support::*;
+use crate::{Log, LogConfig, LogError, OpenState};
+
+/// What the log is known to hold.
+#[derive(Clone, Default)]
+struct Model {
+    /// The bytes of each batch, with its base and next offset.
+    batches: Vec<(i64, i64, Vec<u8>)>,
+    /// What was appended by a call that did not return.
+    in_flight: Vec<(i64, i64, Vec<u8>)>,
+    /// All below must be there after a power cut.
+    flushed: i64,
+    /// A truncation to this offset was begun and did not return.
+    truncating: Option<i64>,
+    /// A deletion that was begun may have moved the start up to here.
+    start: i64,
+    start_max: i64,
+    recovery_point: i64,
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ranges = |list: &[(i64, i64, Vec<u8>)]| list.iter().map(|b| (b.0, b.1)).collect::<Vec<_>>();
+        write!(
+            f,
+            "batches {:?} in flight {:?} flushed {} truncating {:?} start {}..{} recovery point {}",
+            ranges(&self.batches),
+            ranges(&self.in_flight),
+            self.flushed,
+            self.truncating,
+            self.start,
+            self.start_max,
+            self.recovery_point
+        )
+    }
+}
+
+impl Model {
+    fn end(&self) -> i64 {
+        self.batches.last().map_or(self.start, |b| b.1)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Append { batches: u8, records: u8 },
+    Producer { producer: u8, transactional: bool },
+    Marker { producer: u8, commit: bool },
+    Flush,
+    Checkpoint,
+    Roll,
+    Truncate { percent: u8 },
+    Delete { percent: u8 },
+    Reopen,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (1u8..4, 1u8..5).prop_map(|(batches, records)| Op::Append { batches, records }),
+        2 => (0u8..3, any::<bool>()).prop_map(|(producer, transactional)| Op::Producer { producer, transactional }),
+        1 => (0u8..3, any::<bool>()).prop_map(|(producer, commit)| Op::Marker { producer, commit }),
+        2 => Just(Op::Flush),
+        2 => Just(Op::Checkpoint),
+        1 => Just(Op::Roll),
+        1 => (0u8..110).prop_map(|percent| Op::Truncate { percent }),
+        1 => (0u8..100).prop_map(|percent| Op::Delete { percent }),
+        1 => Just(Op::Reopen),
+    ]
+}
+
+struct Run {
+    world: World,
+    model: Model,
+    sequences: [i32; 3],
+    in_txn: [bool; 3],
+    /// Counts all batches, so that no two are alike.
+    serial: i64,
+    epoch: i32,
+    /// Goes on after an error that leaves the log online.
+    keep_going: bool,
+}
+
+impl Run {
+    fn new(config: LogConfig) -> Self {
+        let world = World::with_config(1, config);
+        Self {
+            world,
+            model: Model::default(),
+            sequences: [0; 3],
+            in_txn: [false; 3],
+            serial: 0,
+            epoch: 0,
+            keep_going: false,
+        }
+    }
+
+    fn append(&mut self, log: &mut Log, mut batches: Vec<PreparedBatch>) -> Result<(), LogError> {
+        for b in &mut batches {
+            b.assign(b.header().base_offset, LeaderEpoch(self.epoch));
+        }
+        self.model.in_flight = batches
+            .iter()
+            .map(|b| (b.header().base_offset.get(), b.header().next_offset().get(), b.to_bytes().to_vec()))
+            .collect();
+        let result = log.append(&batches, self.world.now());
+        if result.is_ok() {
+            self.model.batches.append(&mut self.model.in_flight);
+        }
+        result.map(|_| ())
+    }
+
+    fn step(&mut self, log: &mut Log, op: Op) -> Result<(), LogError> {
+        let now = self.world.now();
+        let end = log.log_end_offset().get();
+        self.serial += 1;
+        match op {
+            Op::Append { batches, records } => {
+                let records = i64::from(records);
+                let list = (0..i64::from(batches))
+                    .map(|i| batch_with_time(end + i * records, records, self.epoch, WALL_MS + self.serial * 10 + i))
+                    .collect();
+                self.append(log, list)
+            }
+            Op::Producer { producer, transactional } => {
+                let p = usize::from(producer);
+                let transactional = transactional || self.in_txn[p];
+                let batch = producer_batch(end, 2, i64::from(producer) + 10, self.sequences[p], transactional);
+                self.append(log, vec![batch])?;
+                self.sequences[p] += 2;
+                self.in_txn[p] |= transactional;
+                Ok(())
+            }
+            Op::Marker { producer, commit } => {
+                self.append(log, vec![marker(end, i64::from(producer) + 10, commit)])?;
+                self.in_txn[usize::from(producer)] = false;
+                Ok(())
+            }
+            Op::Flush | Op::Checkpoint => {
+                log.flush(now)?;
+                self.model.flushed = end;
+                if matches!(op, Op::Checkpoint) {
+                    self.model.recovery_point = log.recovery_point().get();
+                }
+                Ok(())
+            }
+            Op::Roll => log.roll(now).map(|_| ()),
+            Op::Truncate { percent } => {
+                let span = end - log.log_start_offset().get();
+                let to = log.log_start_offset().get() + span * i64::from(percent) / 100;
+                // At a batch's beginning, as leaders' answers are.
+                let to = self.model.batches.iter().map(|b| b.0).find(|b| *b >= to).unwrap_or(end);
+                self.model.truncating = Some(to);
+                log.truncate_to(Offset(to), now)?;
+                self.model.truncating = None;
+                self.model.batches.retain(|b| b.0 < to);
+                self.model.flushed = self.model.flushed.min(to);
+                // The caller writes the checkpoint before the next append.
+                self.model.recovery_point = self.model.recovery_point.min(to);
+                self.epoch += 1;
+                self.in_txn = [false; 3];
+                Ok(())
+            }
+            Op::Delete { percent } => {
+                let span = end - log.log_start_offset().get();
+                let start = log.log_start_offset().get() + span * i64::from(percent) / 100;
+                self.model.start_max = start;
+                log.set_log_start_offset(Offset(start))?;
+                log.delete_old_segments(Offset(end), now)?;
+                log.due_removals(now).run()?;
+                // The caller writes the log-start checkpoint.
+                self.model.start = start;
+                self.model.batches.retain(|b| b.1 > start);
+                Ok(())
+            }
+            Op::Reopen => {
+                log.close(now)?;
+                self.model.flushed = end;
+                self.model.recovery_point = end;
+                Ok(())
+            }
+        }
+    }
+
+    fn open(&self, clean: bool) -> Result<(Log, crate::RecoveryReport), LogError> {
+        let state = OpenState {
+            log_start_offset: Offset(self.model.start),
+            recovery_point: Offset(self.model.recovery_point),
+            clean_shutdown: clean,
+        };
+        Log::open(&self.world.env, Path::new(DIR), self.world.config.clone(), state, self.world.now())
+    }
+
+    /// Runs `ops` until one fails; returns whether all went well.
+    fn run(&mut self, ops: &[Op]) -> bool {
+        let Ok((mut log, _)) = self.open(false) else { return false };
+        for op in ops {
+            if self.step(&mut log, *op).is_err() {
+                if !self.keep_going || log.check_online().is_err() {
+                    return false;
+                }
+                // What of a failed append is there, the log's end tells.
+                let end = log.log_end_offset().get();
+                let there = self.model.in_flight.iter().take_while(|b| b.1 <= end).count();
+                self.model.batches.extend(self.model.in_flight.drain(..there));
+                self.model.in_flight.clear();
+                self.model.start = log.log_start_offset().get();
+                let start = self.model.start;
+                self.model.batches.retain(|b| b.1 > start);
+                continue;
+            }
+            if matches!(op, Op::Reopen) {
+                drop(log);
+                match self.open(true) {
+                    Ok((reopened, _)) => log = reopened,
+                    Err(_) => return false,
+                }
+            }
+        }
+        true
+    }
+
+    /// Opens the log after a crash and compares it with the model; appends and checks once more.
+    fn check(&mut self, power_cut: bool) {
+        let (mut log, report) = self.open(false).unwrap();
+        let m = &self.model;
+        let found = read_batches(&log, 10_000);
+        let mut possible: Vec<&(i64, i64, Vec<u8>)> = m.batches.iter().collect();
+        possible.extend(&m.in_flight);
+        possible.retain(|b| b.1 > log.log_start_offset().get());
+        for (i, b) in found.iter().enumerate() {
+            let bytes = possible.get(i).unwrap_or_else(|| panic!("batch {i} is not the model's: {report:?} {m:?}"));
+            let (at, wanted) = (b.header.base_offset.get(), bytes.0);
+            assert!(b.bytes[..] == bytes.2[..], "batch {i} at {at} should be that at {wanted}; {report:?} {m:?}");
+        }
+        let end = found.last().map_or(log.log_start_offset().get(), |b| b.header.next_offset().get());
+        let must = if power_cut { m.flushed } else { m.end() };
+        let must = m.truncating.map_or(must, |to| must.min(to)).max(m.start);
+        assert!(
+            end >= must || log.log_end_offset().get() >= must && found.is_empty(),
+            "{end} < {must}: {report:?} {m:?}"
+        );
+        assert!(end <= log.log_end_offset().get());
+        self.check_state(&log, &found);
+        // It goes on, and a clean stop and start changes nothing.
+        let at = log.log_end_offset().get();
+        let next = batch_at(at, 3, 1000);
+        log.append(&[next.clone()], self.world.now()).unwrap();
+        log.close(self.world.now()).unwrap();
+        let (log, report) = self.open(true).unwrap();
+        assert_eq!(report, crate::RecoveryReport::default());
+        let mut again = read_batches(&log, 10_000);
+        assert_eq!(again.pop().unwrap().bytes, next.to_bytes());
+        assert_eq!(again, found);
+        self.check_state(&log, &read_batches(&log, 10_000));
+    }
+
+    fn check_state(&self, log: &Log, found: &[Batch]) {
+        // Producers whose batches were all deleted may still be known; those that have batches must be.
+        let mut producers = ProducerStateManager::new(log.log_start_offset(), i64::MAX);
+        let mut aborted = 0;
+        let limits = Limits::default();
+        for b in found {
+            aborted += producers.replay(b, &limits).unwrap().iter().filter(|t| t.is_aborted).count();
+        }
+        for p in producers.active_producers() {
+            let known = log.producers().entry(p.producer_id).expect("a producer is unknown");
+            if p.last_batch().is_some() {
+                assert_eq!(known.last_sequence(), p.last_sequence());
+            }
+        }
+        let listed = log.aborted_transactions(log.log_start_offset(), log.log_end_offset()).unwrap();
+        assert!(listed.len() >= aborted, "{} aborted transactions are listed of {aborted}", listed.len());
+        for e in log.epochs().entries() {
+            assert!(e.start_offset < log.log_end_offset() || found.is_empty());
+        }
+        if let Some(last) = found.last() {
+            assert_eq!(log.latest_epoch(), Some(last.header.partition_leader_epoch));
+        }
+    }
+}
+
+fn config() -> LogConfig {
+    LogConfig { file_delete_delay_ms: 0, producer_id_expiration_ms: i64::MAX, ..small_config() }
+}
+
+/// How often a property is tried: `PROPTEST_CASES`, or else `usually`.
+fn cases(usually: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|v| v.parse().ok()).unwrap_or(usually)
+}
+
+/// How many mutations `ops` take without faults.
+fn mutations(ops: &[Op]) -> u64 {
+    let mut run = Run::new(config());
+    assert!(run.run(ops));
+    run.world.disk.counts().mutations
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(24)))]
+
+    #[test]
+    fn a_stop_at_any_operation_loses_nothing_it_should_not(
+        ops in proptest::collection::vec(op(), 1..25),
+        seed: u64,
+    ) {
+        let total = mutations(&ops);
+        for n in 1..=total + 1 {
+            for power_cut in [false, true] {
+                let mut run = Run::new(config());
+                run.world.disk.halt_at(n);
+                run.run(&ops);
+                if power_cut {
+                    run.world.disk.crash(&Random::from_seed(seed ^ n));
+                } else {
+                    run.world.disk.kill();
+                }
+                run.check(power_cut);
+            }
+        }
+    }
+
+    #[test]
+    fn a_fault_at_any_operation_keeps_the_log_whole(
+        ops in proptest::collection::vec(op(), 1..20),
+        fault in prop_oneof![Just(Fault::Io), Just(Fault::NoSpace), Just(Fault::Torn)],
+    ) {
+        let total = mutations(&ops);
+        for n in 1..=total {
+            let mut run = Run::new(config());
+            run.keep_going = true;
+            run.world.disk.fail_mutation(n, fault);
+            run.run(&ops);
+            run.world.disk.kill();
+            run.check(false);
+        }
+    }
+}

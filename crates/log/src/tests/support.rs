@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use logrun_io::{Io, MemoryNet, disk::SimDisk};
+use logrun_io::{Disk, Io, MemoryNet, disk::SimDisk};
 use logrun_model::{
     CoordinatorEpoch, LeaderEpoch, Monotonic, Now, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs,
 };
@@ -27,7 +27,7 @@ pub(crate) struct World {
 
 /// Settings under which a few hundred bytes fill a segment and an index interval.
 pub(crate) fn small_config() -> LogConfig {
-    LogConfig { segment_bytes: 600, index_interval_bytes: 100, ..LogConfig::default() }
+    LogConfig { segment_bytes: 420, index_interval_bytes: 100, ..LogConfig::default() }
 }
 
 impl World {
@@ -37,6 +37,8 @@ impl World {
 
     pub fn with_config(seed: u64, config: LogConfig) -> Self {
         let disk = SimDisk::new();
+        disk.create_dir_all(Path::new("/data")).unwrap();
+        disk.sync_dir(Path::new("/")).unwrap();
         let io = Io::simulated(seed, WALL_MS, Arc::new(disk.clone()), MemoryNet::default());
         let env = LogEnv { io: io.clone(), tail: TailCache::new(1 << 20) };
         Self { disk, io, env, config }
@@ -108,7 +110,7 @@ pub(crate) fn batch_at(base_offset: i64, records: i64, epoch: i32) -> PreparedBa
 pub(crate) fn batch_with_time(base_offset: i64, records: i64, epoch: i32, timestamp: i64) -> PreparedBatch {
     let mut b = BatchBuilder::new(Compression::NONE);
     for i in 0..records {
-        let value = format!("value {}", base_offset + i);
+        let value = format!("value {:06}", base_offset + i);
         b.append(TimestampMs(timestamp), Some(b"key"), Some(value.as_bytes()), &[]).unwrap();
     }
     place(b, base_offset, epoch)
