@@ -1,0 +1,93 @@
+//! [`Liveness`]: which brokers have sent a heartbeat of late. Kafka's `BrokerHeartbeatManager`.
+//!
+//! Soft state beside the recorded machine, rebuilt at load: after a start every unfenced broker gets a whole session
+//! to show itself. What it finds is turned into records by commands; nothing here changes the metadata.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use logrun_metadata::MetadataImage;
+use logrun_model::{BrokerEpoch, MetadataOffset, Monotonic, NodeId};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Session {
+    epoch: BrokerEpoch,
+    last_contact: Monotonic,
+    metadata_offset: MetadataOffset,
+}
+
+/// The sessions of the unfenced brokers.
+#[derive(Clone, Debug)]
+pub struct Liveness {
+    sessions: BTreeMap<NodeId, Session>,
+    /// `broker.session.timeout.ms`
+    session_timeout: Duration,
+}
+
+impl Liveness {
+    pub fn new(session_timeout: Duration) -> Self {
+        Self { sessions: BTreeMap::new(), session_timeout }
+    }
+
+    /// Gives every unfenced broker of `image` a session from `now` on, as a new active controller does.
+    pub fn load(&mut self, now: Monotonic, image: &MetadataImage) {
+        self.sessions.clear();
+        for broker in image.cluster.brokers.values().filter(|b| !b.fenced) {
+            self.touch(now, broker.id, broker.epoch, MetadataOffset::NONE);
+        }
+    }
+
+    /// A heartbeat of the broker, which has replayed the metadata up to `metadata_offset`.
+    pub fn touch(&mut self, now: Monotonic, id: NodeId, epoch: BrokerEpoch, metadata_offset: MetadataOffset) {
+        self.sessions.insert(id, Session { epoch, last_contact: now, metadata_offset });
+    }
+
+    /// The broker is fenced, gone, or another incarnation.
+    pub fn remove(&mut self, id: NodeId) {
+        self.sessions.remove(&id);
+    }
+
+    pub fn has_valid_session(&self, now: Monotonic, id: NodeId, epoch: BrokerEpoch) -> bool {
+        let valid = |s: &Session| s.epoch == epoch && now.since(s.last_contact) < self.session_timeout;
+        self.sessions.get(&id).is_some_and(valid)
+    }
+
+    /// The lowest offset that brokers other than `id` have reported.
+    pub fn lowest_offset_of_others(&self, id: NodeId) -> Option<MetadataOffset> {
+        self.sessions.iter().filter(|(other, _)| **other != id).map(|(_, s)| s.metadata_offset).min()
+    }
+
+    /// When the next session ends if nobody shows up.
+    pub fn next_deadline(&self) -> Option<Monotonic> {
+        self.sessions.values().map(|s| s.last_contact.plus(self.session_timeout)).min()
+    }
+
+    /// Ends the sessions that are over and returns whose they were: each is to be fenced by a command.
+    pub fn expire(&mut self, now: Monotonic) -> Vec<(NodeId, BrokerEpoch)> {
+        let timeout = self.session_timeout;
+        let over = |s: &Session| now.since(s.last_contact) >= timeout;
+        let expired: Vec<_> = self.sessions.iter().filter(|(_, s)| over(s)).map(|(id, s)| (*id, s.epoch)).collect();
+        self.sessions.retain(|_, s| !over(s));
+        expired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_broker_is_found() {
+        let at = |ms| Monotonic::default().plus_ms(ms);
+        let mut l = Liveness::new(Duration::from_millis(9000));
+        l.touch(at(0), NodeId(1), BrokerEpoch(5), MetadataOffset(7));
+        l.touch(at(1000), NodeId(2), BrokerEpoch(6), MetadataOffset(8));
+        assert_eq!(l.next_deadline(), Some(at(9000)));
+        assert!(l.has_valid_session(at(8999), NodeId(1), BrokerEpoch(5)));
+        assert!(!l.has_valid_session(at(8999), NodeId(1), BrokerEpoch(4)));
+        assert_eq!(l.lowest_offset_of_others(NodeId(1)), Some(MetadataOffset(8)));
+        assert_eq!(l.expire(at(9000)), [(NodeId(1), BrokerEpoch(5))]);
+        assert_eq!(l.expire(at(9000)), []);
+        assert_eq!(l.next_deadline(), Some(at(10_000)));
+    }
+}
