@@ -1,8 +1,6 @@
 //! Transcripts: commands in, records out, compared with what Apache Kafka 4.3.1 writes in the same course.
 
-mod common;
-
-use common::{World, id, registration, topic};
+use crate::common::{World, id, registration, topic};
 use logrun_controller::{Command, Reply};
 use logrun_model::{BrokerEpoch, NodeId};
 use logrun_wire::ErrorCode;
@@ -189,7 +187,8 @@ fn configs_are_altered() {
         Command::IncrementalAlterConfigs { request }
     };
     let long = "x".repeat(40_000);
-    let cases: &[(i8, &str, Vec<(i8, &str, Option<&str>)>)] = &[
+    type Operations<'a> = Vec<(i8, &'a str, Option<&'a str>)>;
+    let cases: &[(i8, &str, Operations<'_>)] = &[
         (2, "t", vec![(0, "retention.ms", Some("5")), (2, "cleanup.policy", Some("compact"))]),
         (2, "t", vec![(2, "cleanup.policy", Some("delete,compact"))]),
         (2, "t", vec![(3, "cleanup.policy", Some("compact"))]),

@@ -1,0 +1,5 @@
+//! What the controller decides: transcripts and properties.
+
+mod common;
+mod properties;
+mod transcripts;
