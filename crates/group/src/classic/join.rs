@@ -47,6 +47,8 @@ impl ClassicGroup {
         if !self.accepts(turn.config, id) {
             self.remove(turn, id);
             turn.refuse_join(token, Str::EMPTY, ErrorCode::GroupMaxSizeReached);
+            // The others may have waited for just this one.
+            self.maybe_complete_join(turn);
         } else if !self.supports_protocols(&request.protocol_type, &joining.protocols) {
             turn.refuse_join(token, id.clone(), ErrorCode::InconsistentGroupProtocol);
         } else if id.is_empty() {

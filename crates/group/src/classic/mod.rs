@@ -268,6 +268,11 @@ impl ClassicGroup {
         self.state == State::Empty && self.pending.is_empty() && self.writes.is_empty()
     }
 
+    /// It has not made a generation yet.
+    pub fn is_unformed(&self) -> bool {
+        self.generation == GenerationId(0)
+    }
+
     fn written(&mut self, turn: &mut Turn<'_>, write: WriteId, outcome: Result<(), ErrorCode>) {
         match self.writes.remove(&write) {
             // Without a record the last generation lives on in the log, and its members time out after a restart.

@@ -272,7 +272,11 @@ impl GroupShard {
                 }
             }
         }
-        self.forget_if_vacant(id);
+        // One that was never formed is dropped at once; one that has counted generations goes on counting until
+        // the next cleanup.
+        if self.groups.get(id).is_some_and(ClassicGroup::is_unformed) {
+            self.forget_if_vacant(id);
+        }
     }
 
     fn submit(&mut self, turn: &mut Turn<'_>, ticket: Ticket, command: Command, answers: &mut Answers) {
