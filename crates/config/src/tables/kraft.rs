@@ -1,0 +1,58 @@
+//! Broker options: The metadata log and its quorum (KRaft).
+
+use crate::key::DefaultValue::{Null, Text};
+use crate::key::Valid::{Any, AtLeast, Items};
+use crate::key::Why::{Metrics, Needless, Quorum};
+use crate::key::{ACTIVE, ConfigKey, broker_options, no};
+
+#[rustfmt::skip]
+pub(super) static OPTIONS: &[ConfigKey] = broker_options![
+    ("metadata.log.dir", String, Null, Any, High, ReadOnly, ACTIVE,
+     "The directory of the metadata log. Unset, the first of `log.dirs`."),
+    ("metadata.log.segment.bytes", Int, Text("1073741824"), AtLeast(8_388_608), High, ReadOnly, ACTIVE,
+     "The size at which a segment of the metadata log is closed."),
+    ("metadata.log.segment.ms", Long, Text("604800000"), Any, High, ReadOnly, ACTIVE,
+     "The age at which a segment of the metadata log is closed."),
+    ("metadata.log.max.record.bytes.between.snapshots", Long, Text("20971520"), AtLeast(1), High, ReadOnly, ACTIVE,
+     "After how many bytes of metadata records a snapshot is written."),
+    ("metadata.log.max.snapshot.interval.ms", Long, Text("3600000"), AtLeast(0), High, ReadOnly, ACTIVE,
+     "After how long a snapshot is written if there are new records; 0 for never by time."),
+    ("metadata.max.idle.interval.ms", Int, Text("500"), AtLeast(0), Low, ReadOnly, ACTIVE,
+     "How often the controller writes a no-op when nothing happens, so that standbys see it lives; 0 for never."),
+    ("metadata.max.retention.bytes", Long, Text("104857600"), Any, High, ReadOnly, ACTIVE,
+     "How large metadata log and snapshots may grow together before old ones are deleted."),
+    ("metadata.max.retention.ms", Long, Text("604800000"), Any, High, ReadOnly, ACTIVE,
+     "How long old metadata segments and snapshots are kept."),
+    ("internal.metadata.delete.delay.millis", Long, Text("60000"), Any, Low, ReadOnly, no(Needless),
+     "How long a deleted metadata file stays; Kafka has it for its tests.", internal),
+    ("internal.metadata.log.segment.bytes", Int, Null, Any, Low, ReadOnly, no(Needless),
+     "A smaller metadata segment; Kafka has it for its tests.", internal),
+    ("internal.metadata.max.batch.size.in.bytes", Int, Text("8388608"), Any, Low, ReadOnly, no(Needless),
+     "The largest batch in the metadata log; Kafka has it for its tests.", internal),
+    ("controller.quorum.voters", List, Text(""), Items, High, ReadOnly, ACTIVE,
+     "The controllers of a fixed quorum: `id@host:port`, several with commas. Unset, with no bootstrap servers, a combined node is its own quorum."),
+    ("controller.quorum.bootstrap.servers", List, Text(""), Items, High, ReadOnly, ACTIVE,
+     "Where controllers are found: `host:port`, several with commas. For quorums that can grow; use it rather than voters."),
+    ("controller.quorum.auto.join.enable", Boolean, Text("false"), Any, Low, ReadOnly, no(Quorum),
+     "Whether a controller adds itself to the voters."),
+    ("controller.quorum.append.linger.ms", Int, Text("25"), AtLeast(0), Medium, ReadOnly, no(Quorum),
+     "How long the active controller gathers records before it writes them."),
+    ("controller.quorum.election.timeout.ms", Int, Text("1000"), AtLeast(0), High, ReadOnly, no(Quorum),
+     "How long a vote may take before the next is called."),
+    ("controller.quorum.election.backoff.max.ms", Int, Text("1000"), AtLeast(0), High, ReadOnly, no(Quorum),
+     "The longest wait between two elections that failed."),
+    ("controller.quorum.fetch.timeout.ms", Int, Text("2000"), AtLeast(0), High, ReadOnly, no(Quorum),
+     "After how long without its leader a voter calls an election, and without its voters a leader resigns."),
+    ("controller.quorum.fetch.max.bytes", Int, Text("1048576"), AtLeast(1), Low, ReadOnly, no(Quorum),
+     "How much metadata one fetch asks for."),
+    ("controller.quorum.fetch.snapshot.max.bytes", Int, Text("1048576"), AtLeast(1), Low, ReadOnly, no(Quorum),
+     "How much of a snapshot one request asks for."),
+    ("controller.quorum.request.timeout.ms", Int, Text("2000"), AtLeast(0), Medium, ReadOnly, no(Quorum),
+     "How long a controller waits for another's answer."),
+    ("controller.quorum.retry.backoff.ms", Int, Text("20"), AtLeast(0), Low, ReadOnly, no(Quorum),
+     "How long a controller waits after a failed request; doubled each time."),
+    ("controller.performance.always.log.threshold.ms", Long, Text("2000"), AtLeast(0), Medium, ReadOnly, no(Metrics),
+     "Controller events slower than this are logged.", internal),
+    ("controller.performance.sample.period.ms", Long, Text("60000"), AtLeast(100), Medium, ReadOnly, no(Metrics),
+     "How often the controller logs how fast its events were.", internal),
+];

@@ -1,0 +1,20 @@
+//! Logrun's own options. They are few: whatever Kafka has a word for is said in Kafka's words.
+
+use crate::key::DefaultValue::Text;
+use crate::key::Valid::OneOf;
+use crate::key::{ACTIVE, ConfigKey, broker_options, resource_options};
+
+/// When an acknowledged record is safe: see `logrun.durability`.
+const DURABILITIES: &[&str] = &["memory", "write", "sync"];
+
+#[rustfmt::skip]
+pub(super) static BROKER_OPTIONS: &[ConfigKey] = broker_options![
+    ("logrun.durability", String, Text("write"), OneOf(DURABILITIES), High, ClusterWide, ACTIVE,
+     "When a record is acknowledged: `memory` once it can be read, `write` once the system has it (a killed process loses nothing), `sync` once the device has it (a power cut loses nothing)."),
+];
+
+#[rustfmt::skip]
+pub(super) static TOPIC_OPTIONS: &[ConfigKey] = resource_options![
+    ("logrun.durability", String, Text("write"), OneOf(DURABILITIES), ["logrun.durability" * 1], ACTIVE,
+     "When a record of this topic is acknowledged: `memory` once it can be read, `write` once the system has it (a killed process loses nothing), `sync` once the device has it (a power cut loses nothing)."),
+];

@@ -1,0 +1,56 @@
+//! Broker options: SASL and Kerberos.
+
+use crate::key::DefaultValue::{Null, Text};
+use crate::key::Valid::{Any, Items};
+use crate::key::Why::{JavaClass, Sasl};
+use crate::key::{ConfigKey, broker_options, no};
+
+#[rustfmt::skip]
+pub(super) static OPTIONS: &[ConfigKey] = broker_options![
+    ("sasl.enabled.mechanisms", List, Text("GSSAPI"), Items, Medium, PerBroker, no(Sasl),
+     "The mechanisms that clients may log in with."),
+    ("sasl.jaas.config", Password, Null, Any, Medium, PerBroker, no(Sasl),
+     "Users and secrets of a mechanism, in the form of a JAAS login file."),
+    ("sasl.mechanism.inter.broker.protocol", String, Text("GSSAPI"), Any, Medium, PerBroker, no(Sasl),
+     "The mechanism that brokers use among themselves."),
+    ("sasl.mechanism.controller.protocol", String, Text("GSSAPI"), Any, High, ReadOnly, no(Sasl),
+     "The mechanism that brokers use with controllers."),
+    ("sasl.server.max.receive.size", Int, Text("524288"), Any, Medium, ReadOnly, no(Sasl),
+     "The largest message that is taken before a client has logged in."),
+    ("sasl.server.callback.handler.class", Class, Null, Any, Medium, ReadOnly, no(JavaClass),
+     "A Java class that checks credentials on the server's side."),
+    ("sasl.client.callback.handler.class", Class, Null, Any, Medium, ReadOnly, no(JavaClass),
+     "A Java class that supplies credentials on the client's side."),
+    ("sasl.login.callback.handler.class", Class, Null, Any, Medium, ReadOnly, no(JavaClass),
+     "A Java class that supplies credentials for the login."),
+    ("sasl.login.class", Class, Null, Any, Medium, ReadOnly, no(JavaClass),
+     "A Java class that does the login."),
+    ("sasl.login.connect.timeout.ms", Int, Null, Any, Low, ReadOnly, no(Sasl),
+     "How long connecting to an identity provider may take."),
+    ("sasl.login.read.timeout.ms", Int, Null, Any, Low, ReadOnly, no(Sasl),
+     "How long an identity provider's answer may take."),
+    ("sasl.login.refresh.buffer.seconds", Short, Text("300"), Any, Medium, PerBroker, no(Sasl),
+     "How long before it ends a credential is renewed at the latest."),
+    ("sasl.login.refresh.min.period.seconds", Short, Text("60"), Any, Medium, PerBroker, no(Sasl),
+     "The shortest time between two renewals of a credential."),
+    ("sasl.login.refresh.window.factor", Double, Text("0.8"), Any, Medium, PerBroker, no(Sasl),
+     "After which share of its life a credential is renewed."),
+    ("sasl.login.refresh.window.jitter", Double, Text("0.05"), Any, Medium, PerBroker, no(Sasl),
+     "How much that moment varies by chance."),
+    ("sasl.login.retry.backoff.ms", Long, Text("100"), Any, Low, ReadOnly, no(Sasl),
+     "How long to wait after a first failed login."),
+    ("sasl.login.retry.backoff.max.ms", Long, Text("10000"), Any, Low, ReadOnly, no(Sasl),
+     "How long to wait after many failed logins."),
+    ("sasl.kerberos.service.name", String, Null, Any, Medium, PerBroker, no(Sasl),
+     "The Kerberos name that the brokers run under."),
+    ("sasl.kerberos.kinit.cmd", String, Text("/usr/bin/kinit"), Any, Medium, PerBroker, no(Sasl),
+     "The path of kinit."),
+    ("sasl.kerberos.min.time.before.relogin", Long, Text("60000"), Any, Medium, PerBroker, no(Sasl),
+     "How long between two renewals of a ticket at least."),
+    ("sasl.kerberos.ticket.renew.window.factor", Double, Text("0.8"), Any, Medium, PerBroker, no(Sasl),
+     "After which share of its life a ticket is renewed."),
+    ("sasl.kerberos.ticket.renew.jitter", Double, Text("0.05"), Any, Medium, PerBroker, no(Sasl),
+     "How much that moment varies by chance."),
+    ("sasl.kerberos.principal.to.local.rules", List, Text("DEFAULT"), Items, Medium, PerBroker, no(Sasl),
+     "Rules from a Kerberos principal to a short user name."),
+];

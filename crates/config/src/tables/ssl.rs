@@ -1,0 +1,56 @@
+//! Broker options: TLS.
+
+use crate::key::DefaultValue::{Null, Text};
+use crate::key::Valid::{Any, Items, OneOf};
+use crate::key::Why::{JavaClass, Tls};
+use crate::key::{ConfigKey, broker_options, no};
+
+#[rustfmt::skip]
+pub(super) static OPTIONS: &[ConfigKey] = broker_options![
+    ("ssl.protocol", String, Text("TLSv1.3"), Any, Medium, PerBroker, no(Tls),
+     "The TLS version to begin with."),
+    ("ssl.enabled.protocols", List, Text("TLSv1.2,TLSv1.3"), Items, Medium, PerBroker, no(Tls),
+     "The TLS versions that are accepted."),
+    ("ssl.cipher.suites", List, Text(""), Items, Medium, PerBroker, no(Tls),
+     "The cipher suites that are accepted; empty for all that are sound."),
+    ("ssl.client.auth", String, Text("none"), OneOf(&["required", "requested", "none"]), Medium, PerBroker, no(Tls),
+     "Whether clients must (`required`), may (`requested`) or need not (`none`) show a certificate."),
+    ("ssl.keystore.location", String, Null, Any, Medium, PerBroker, no(Tls),
+     "The file with the node's key and certificate."),
+    ("ssl.keystore.type", String, Text("JKS"), Any, Medium, PerBroker, no(Tls),
+     "The format of that file: `JKS`, `PKCS12` or `PEM`."),
+    ("ssl.keystore.password", Password, Null, Any, Medium, PerBroker, no(Tls),
+     "The password of that file."),
+    ("ssl.keystore.key", Password, Null, Any, Medium, PerBroker, no(Tls),
+     "The node's private key itself, in PEM."),
+    ("ssl.keystore.certificate.chain", Password, Null, Any, Medium, PerBroker, no(Tls),
+     "The node's certificate chain itself, in PEM."),
+    ("ssl.key.password", Password, Null, Any, Medium, PerBroker, no(Tls),
+     "The password of the private key."),
+    ("ssl.truststore.location", String, Null, Any, Medium, PerBroker, no(Tls),
+     "The file with the certificates that are trusted."),
+    ("ssl.truststore.type", String, Text("JKS"), Any, Medium, PerBroker, no(Tls),
+     "The format of that file: `JKS`, `PKCS12` or `PEM`."),
+    ("ssl.truststore.password", Password, Null, Any, Medium, PerBroker, no(Tls),
+     "The password of that file."),
+    ("ssl.truststore.certificates", Password, Null, Any, Medium, PerBroker, no(Tls),
+     "The trusted certificates themselves, in PEM."),
+    ("ssl.endpoint.identification.algorithm", String, Text("https"), Any, Low, PerBroker, no(Tls),
+     "How a server's name is checked against its certificate; empty for no check."),
+    ("ssl.principal.mapping.rules", String, Text("DEFAULT"), Any, Low, ReadOnly, no(Tls),
+     "Rules from a certificate's distinguished name to a short user name."),
+    ("ssl.allow.dn.changes", Boolean, Text("false"), Any, Low, ReadOnly, no(Tls),
+     "Whether a new certificate may bear another distinguished name when it replaces one in a running node."),
+    ("ssl.allow.san.changes", Boolean, Text("false"), Any, Low, ReadOnly, no(Tls),
+     "Whether a new certificate may bear other alternative names when it replaces one in a running node."),
+    ("ssl.engine.factory.class", Class, Null, Any, Low, PerBroker, no(JavaClass),
+     "A Java class that makes TLS engines."),
+    ("ssl.keymanager.algorithm", String, Text("SunX509"), Any, Medium, PerBroker, no(JavaClass),
+     "The algorithm of Java's key manager."),
+    ("ssl.trustmanager.algorithm", String, Text("PKIX"), Any, Medium, PerBroker, no(JavaClass),
+     "The algorithm of Java's trust manager."),
+    ("ssl.provider", String, Null, Any, Medium, PerBroker, no(JavaClass),
+     "The Java security provider for TLS."),
+    ("ssl.secure.random.implementation", String, Null, Any, Low, PerBroker, no(JavaClass),
+     "Java's random generator for TLS."),
+];
