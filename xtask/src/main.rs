@@ -2,6 +2,7 @@
 //!
 //! Each chore is a module with one entry; this file only finds it.
 
+mod bench;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -17,9 +18,10 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args.as_slice() {
+        ["bench", options @ ..] => bench::run(options).map_err(Into::into),
         ["schema", jars] => schema::run(Path::new(jars), &root().join("schema")),
         _ => {
-            eprintln!("{USAGE}");
+            eprintln!("{USAGE}\n\n{}", bench::USAGE);
             return ExitCode::from(2);
         }
     };

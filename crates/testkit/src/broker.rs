@@ -249,7 +249,8 @@ impl Running {
         self.child.wait()?;
         let pid =
             printed.trim().parse().map_err(|_| io::Error::other(format!("the script printed {printed:?}, no pid")))?;
-        self.pid = Some(pid);
+        // That pid is a subshell's where the shell did not replace itself by its only command.
+        self.pid = Some(procfs::first_child(pid)?.unwrap_or(pid));
         Ok(())
     }
 

@@ -28,6 +28,15 @@ pub fn open_files(pid: u32) -> io::Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }
 
+/// The first child process that the main thread of a process started and that still runs, if any.
+///
+/// # Errors
+/// As [`cpu_seconds`].
+pub fn first_child(pid: u32) -> io::Result<Option<u32>> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    children.split_whitespace().next().map(|child| child.parse().map_err(|_| unlike_proc())).transpose()
+}
+
 fn unlike_proc() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "/proc reads unlike proc(5)")
 }
@@ -71,5 +80,6 @@ mod tests {
         assert!(resident_bytes(pid).expect("memory") > 0);
         assert!(open_files(pid).expect("files") > 0);
         cpu_seconds(pid).expect("cpu");
+        assert_eq!(first_child(pid).expect("children"), None);
     }
 }

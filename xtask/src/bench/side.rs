@@ -1,0 +1,181 @@
+//! The two brokers of a contest, and Apache Kafka's programs that are run against them.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use logrun_testkit::{Home, Product, Ready, Running, Scratch};
+
+use super::tools::{self, Consumed, EndToEnd, Produced};
+
+/// Apache Kafka waits eleven seconds for its former self; a busy machine makes it more.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs Apache Kafka's programs.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    script: PathBuf,
+}
+
+impl Judge {
+    pub fn new(script: PathBuf) -> Self {
+        Self { script }
+    }
+
+    fn tool(&self, class: &str, args: &[String]) -> Result<String, String> {
+        let out = Command::new(&self.script)
+            .arg("tool")
+            .arg(format!("org.apache.kafka.tools.{class}"))
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|e| format!("{}: {e}", self.script.display()))?;
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        if out.status.success() {
+            return Ok(text);
+        }
+        Err(format!("{class} {}: {}\n{text}{}", args.join(" "), out.status, String::from_utf8_lossy(&out.stderr)))
+    }
+}
+
+/// The two products.
+#[derive(Debug)]
+pub struct Contest {
+    pub ours: Product,
+    pub theirs: Product,
+    judge: Judge,
+}
+
+impl Contest {
+    pub fn new(ours: Product, theirs: Product, judge: Judge) -> Self {
+        Self { ours, theirs, judge }
+    }
+
+    /// How the two are called in the report.
+    pub fn names(&self) -> (String, String) {
+        let name = |p: &Product| match p {
+            Product::Logrun(_) => "Logrun",
+            Product::Kafka(_) => "Apache Kafka 4.3.1",
+        };
+        match name(&self.ours) == name(&self.theirs) {
+            true => (format!("{} (A)", name(&self.ours)), format!("{} (B)", name(&self.theirs))),
+            false => (name(&self.ours).to_owned(), name(&self.theirs).to_owned()),
+        }
+    }
+
+    /// Both, each on an empty directory, started.
+    pub fn start(&self, extra: &str) -> Result<(Side, Side), String> {
+        Ok((self.side(&self.ours, extra)?, self.side(&self.theirs, extra)?))
+    }
+
+    fn side(&self, product: &Product, extra: &str) -> Result<Side, String> {
+        let make = || -> io::Result<Side> {
+            let scratch = Scratch::new("bench")?;
+            let home = Home::new(product.clone(), scratch.path(), extra)?;
+            let (running, first) = home.start(PATIENCE)?;
+            Ok(Side { running: Some(running), home, judge: self.judge.clone(), first, _scratch: scratch })
+        };
+        make().map_err(|e| e.to_string())
+    }
+}
+
+/// One started broker.
+///
+/// The fields are dropped in their order: the process ends before its directory goes.
+#[derive(Debug)]
+pub struct Side {
+    running: Option<Running>,
+    home: Home,
+    judge: Judge,
+    /// How long the start on the empty directory took, formatting included.
+    pub first: Ready,
+    _scratch: Scratch,
+}
+
+/// A producer's work.
+#[derive(Clone, Debug)]
+pub struct Produce<'a> {
+    pub topic: &'a str,
+    pub records: u64,
+    pub record_bytes: u64,
+    /// Records per second; none for as fast as it goes.
+    pub throughput: Option<u64>,
+    pub warmup: u64,
+    pub properties: &'a [&'a str],
+}
+
+impl Side {
+    fn broker(&self) -> Result<&Running, String> {
+        self.running.as_ref().ok_or_else(|| "the broker is stopped".to_owned())
+    }
+
+    fn tool(&self, class: &str, args: &[&str]) -> Result<String, String> {
+        let mut all = vec!["--bootstrap-server".to_owned(), self.home.bootstrap()];
+        all.extend(args.iter().map(|a| (*a).to_owned()));
+        self.judge.tool(class, &all)
+    }
+
+    pub fn create(&self, topic: &str, partitions: u64) -> Result<(), String> {
+        self.tool("TopicCommand", &["--create", "--topic", topic, "--partitions", &partitions.to_string()]).map(|_| ())
+    }
+
+    pub fn delete(&self, topic: &str) -> Result<(), String> {
+        self.tool("TopicCommand", &["--delete", "--topic", topic]).map(|_| ())
+    }
+
+    pub fn produce(&self, work: &Produce<'_>) -> Result<Produced, String> {
+        let throughput = work.throughput.map_or_else(|| "-1".to_owned(), |t| t.to_string());
+        let (records, bytes, warmup) =
+            (work.records.to_string(), work.record_bytes.to_string(), work.warmup.to_string());
+        let mut args = vec!["--topic", work.topic, "--num-records", &records, "--record-size", &bytes];
+        args.extend(["--throughput", &throughput]);
+        if work.warmup > 0 {
+            args.extend(["--warmup-records", &warmup]);
+        }
+        if !work.properties.is_empty() {
+            args.push("--command-property");
+            args.extend(work.properties);
+        }
+        tools::producer(&self.tool("ProducerPerformance", &args)?)
+    }
+
+    pub fn consume(&self, topic: &str, records: u64) -> Result<Consumed, String> {
+        let output = self.tool("ConsumerPerformance", &["--topic", topic, "--num-records", &records.to_string()])?;
+        let consumed = tools::consumer(&output)?;
+        if consumed.records < records as f64 {
+            return Err(format!("only {} of {records} records were consumed", consumed.records));
+        }
+        Ok(consumed)
+    }
+
+    pub fn end_to_end(&self, topic: &str, records: u64, record_bytes: u64) -> Result<EndToEnd, String> {
+        let (records, bytes) = (records.to_string(), record_bytes.to_string());
+        let args = ["--topic", topic, "--num-records", &records, "--producer-acks", "all", "--record-size", &bytes];
+        tools::end_to_end(&self.tool("EndToEndLatency", &args)?)
+    }
+
+    /// Runs `work` and gives the broker's CPU seconds for it.
+    pub fn with_cpu<T>(&self, work: impl FnOnce(&Self) -> Result<T, String>) -> Result<(T, f64), String> {
+        let cpu = || self.broker()?.cpu_seconds().map_err(|e| e.to_string());
+        let before = cpu()?;
+        let done = work(self)?;
+        Ok((done, cpu()? - before))
+    }
+
+    pub fn resident_mib(&self) -> Result<f64, String> {
+        let bytes = self.broker()?.resident_bytes().map_err(|e| e.to_string())?;
+        Ok(bytes as f64 / f64::from(1 << 20))
+    }
+
+    /// Ends the broker, politely or not, and starts it again.
+    pub fn restart(&mut self, kill: bool) -> Result<Ready, String> {
+        let mut running = self.running.take().ok_or("the broker is stopped")?;
+        let ended = if kill { running.kill() } else { running.terminate(PATIENCE).map(|_| ()) };
+        ended.map_err(|e| e.to_string())?;
+        drop(running);
+        let (running, ready) = self.home.start(PATIENCE).map_err(|e| e.to_string())?;
+        self.running = Some(running);
+        Ok(ready)
+    }
+}
