@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The client matrix: every foreign client goes through every scenario against a running broker.
 
-usage: run.py HOST:PORT [--clients A,B] [--scenarios X,Y] [--jobs N] [--no-setup] [--text [BYTES]]
+usage: run.py HOST:PORT [--clients A,B] [--scenarios X,Y] [--jobs N] [--no-setup] [--text [BYTES]] [--tools]
 
 Reads scenario.toml, speaks to the drivers by the line protocol of README.md, prints a matrix and, last, a line
 `N passed, M failed, K skipped`; exits with 1 if any failed. What a broker holds is told by a second, independent way
@@ -46,6 +46,7 @@ def main():
     parse.add_argument("--jobs", type=int, default=3)
     parse.add_argument("--no-setup", action="store_true")
     parse.add_argument("--text", type=int, nargs="?", const=50_000_000, help="also pipe this many bytes of real text")
+    parse.add_argument("--tools", action="store_true", help="also run Apache Kafka's command-line tools")
     args = parse.parse_args()
     if not args.no_setup and subprocess.run([HERE / "setup.sh"]).returncode != 0:
         print("0 passed, 1 failed, 0 skipped")
@@ -54,6 +55,7 @@ def main():
     sys.path.insert(0, str(HERE / "runner"))
     import realtext
     import scenarios
+    import tools
 
     spec = load()
     clients = args.clients.split(",") if args.clients else list(spec["client"])
@@ -65,11 +67,14 @@ def main():
     own = [s for s in wanted if s != "cross"]
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         runs = {pool.submit(scenarios.run_client, world, c, own, skips): c for c in clients}
+        apart = pool.submit(tools.run, world) if args.tools else None
         for done in concurrent.futures.as_completed(runs):
             results |= done.result()
             print(f"  {runs[done]:14} done after {time.monotonic() - start:5.1f} s", flush=True)
         if "cross" in wanted:
             results |= scenarios.run_cross(world, clients, skips, pool)
+        if apart:
+            results |= apart.result()
     if args.text:
         results |= realtext.run(world, args.text)
     report(spec, results, time.monotonic() - start)
@@ -77,12 +82,13 @@ def main():
 
 
 def report(spec, results, seconds):
-    clients = sorted({c for c, _ in results}, key=lambda c: [*spec["client"], c].index(c))
     columns = [s for s in spec["scenarios"] if any(k[1] == s for k in results)]
-    columns += sorted({s for _, s in results} - set(columns))
     print("\n" + " " * 14 + " ".join(f"{c:>10}" for c in columns))
-    for client in clients:
+    for client in (c for c in spec["client"] if any(k[0] == c for k in results)):
         print(f"{client:14}" + " ".join(f"{results.get((client, s), '').split(':')[0]:>10}" for s in columns))
+    for apart in ("tools", "text"):
+        if found := [f"{what} {r.split(':')[0]}" for (row, what), r in results.items() if row == apart]:
+            print(f"{apart:14}" + ", ".join(found))
     print()
     for (client, scenario), result in sorted(results.items()):
         if result != "ok":

@@ -26,7 +26,7 @@ const CODECS = {
 const DEADLINE_MS = 40_000;
 
 const kafka = new Kafka({
-  brokers: [process.argv[2]], clientId: 'logrun-tests', logLevel: logLevel.NOTHING, retry: { initialRetryTime: 100 },
+  brokers: [process.argv[2]], clientId: 'logrun-tests', logLevel: logLevel.WARN, retry: { initialRetryTime: 100 },
 });
 const unb64 = (text) => (text === null ? null : Buffer.from(text, 'base64'));
 const b64 = (data) => (data === null || data === undefined ? null : Buffer.from(data).toString('base64'));
@@ -104,7 +104,7 @@ const commands = {
 
   // kafkajs consumes in groups only: a group of this run's own, with a seek where the start is a timestamp or the end.
   async consume(c) {
-    const consumer = kafka.consumer({ groupId: `kafkajs-${process.pid}-${Date.now()}`, heartbeatInterval: 300 });
+    const consumer = kafka.consumer({ groupId: `kafkajs-${process.pid}-${Date.now()}`, heartbeatInterval: 300, maxWaitTimeInMs: 200 });
     const starts = await withAdmin(async (admin) => {
       const found = [];
       for (const topic of c.topics) {
@@ -132,7 +132,7 @@ const commands = {
   },
 
   async group(c) {
-    const consumer = kafka.consumer({ groupId: c.group, heartbeatInterval: 300, sessionTimeout: 6000 });
+    const consumer = kafka.consumer({ groupId: c.group, heartbeatInterval: 300, sessionTimeout: 6000, maxWaitTimeInMs: 200 });
     let left = c.count ?? Infinity;
     let failed = null;
     await consumer.connect();

@@ -6,7 +6,7 @@ import random
 import time
 from collections import defaultdict
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 import driver
@@ -59,12 +59,19 @@ class World:
 
     def create(self, topic, partitions):
         self.admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(SOON)
-        eventually(lambda: self.partitions(topic) == partitions, f"{topic} has {partitions} partitions")
+        # Known is not yet led: a producer that retries on its own could write twice what we want once.
+        eventually(lambda: self.partitions(topic) == partitions and self.led(topic), f"{topic} is led")
 
     def partitions(self, topic):
         """How many partitions the broker says that it has; 0 if there is no such topic."""
         found = self.admin.list_topics(timeout=SOON).topics.get(topic)
         return len(found.partitions) if found and not found.error else 0
+
+    def led(self, topic):
+        try:
+            return self.ends(topic) is not None
+        except KafkaException:
+            return False
 
     def ends(self, topic):
         """The end offset of each partition."""
