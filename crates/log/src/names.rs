@@ -70,13 +70,11 @@ impl DirKind {
 pub fn parse_dir_name(name: &str) -> Option<(TopicPartition, DirKind)> {
     for kind in [DirKind::Delete, DirKind::Future, DirKind::Stray] {
         // `topic-partition.uniqueId-delete`
-        if let Some(rest) = name.strip_suffix(kind.suffix()) {
-            if let Some((partition, unique)) = rest.rsplit_once('.')
-                && unique.len() == 32
-                && unique.bytes().all(|b| b.is_ascii_hexdigit())
-            {
-                return parse_topic_partition(partition, kind).map(|tp| (tp, kind));
-            }
+        if let Some((partition, unique)) = name.strip_suffix(kind.suffix()).and_then(|rest| rest.rsplit_once('.'))
+            && unique.len() == 32
+            && unique.bytes().all(|b| b.is_ascii_hexdigit())
+        {
+            return parse_topic_partition(partition, kind).map(|tp| (tp, kind));
         }
     }
     parse_topic_partition(name, DirKind::Current).map(|tp| (tp, DirKind::Current))

@@ -497,7 +497,14 @@ pub(crate) fn load_producers(log: &mut Log, from: Offset, end: Offset, now: Now)
         log.log_start_offset
     };
     let limits = Limits::default();
-    for (base, s) in log.segments.range(log.floor(from)..) {
+    let bases: Vec<Offset> = log.segments.range(log.floor(from)..).map(|(base, _)| *base).collect();
+    for base in &bases {
+        if *base > from && end > from {
+            // As a roll would have left it.
+            log.producers.update_map_end_offset(*base);
+            log.take_snapshot()?;
+        }
+        let s = &log.segments[base];
         s.shared.with_txn(|index| index.truncate_to(from.max(*base)))?;
         if end <= from || s.size == 0 {
             continue;

@@ -183,23 +183,23 @@ impl SegmentShared {
     pub fn persist_indexes(&self, written: &mut Vec<PathBuf>) -> Result<(), LogError> {
         let mut guard = self.indexes.lock();
         let i = &mut *guard;
-        if let Some(index) = &mut i.offset {
-            if let Some(u) = index.unwritten() {
-                self.write_index(INDEX_SUFFIX, &u, written)?;
-                index.mark_persisted();
-            }
+        if let Some(index) = &mut i.offset
+            && let Some(u) = index.unwritten()
+        {
+            self.write_index(INDEX_SUFFIX, &u, written)?;
+            index.mark_persisted();
         }
-        if let Some(index) = &mut i.time {
-            if let Some(u) = index.unwritten() {
-                self.write_index(TIME_INDEX_SUFFIX, &u, written)?;
-                index.mark_persisted();
-            }
+        if let Some(index) = &mut i.time
+            && let Some(u) = index.unwritten()
+        {
+            self.write_index(TIME_INDEX_SUFFIX, &u, written)?;
+            index.mark_persisted();
         }
-        if let Some(index) = &mut i.txn {
-            if let Some(u) = index.unwritten() {
-                self.write_index(TXN_INDEX_SUFFIX, &u, written)?;
-                index.mark_persisted();
-            }
+        if let Some(index) = &mut i.txn
+            && let Some(u) = index.unwritten()
+        {
+            self.write_index(TXN_INDEX_SUFFIX, &u, written)?;
+            index.mark_persisted();
         }
         Ok(())
     }

@@ -30,6 +30,10 @@ pub struct OffsetCheckpoint(pub BTreeMap<TopicPartition, Offset>);
 
 impl OffsetCheckpoint {
     pub fn decode(file: &[u8]) -> Result<Self, MalformedFile> {
+        // Kafka makes its checkpoint files empty before it first writes them.
+        if file.is_empty() {
+            return Ok(Self::default());
+        }
         let mut lines = text(file)?.lines().enumerate().map(|(i, l)| (i + 1, l));
         let (n, version) = lines.next().ok_or_else(|| malformed(1, "the version is missing"))?;
         if version.trim() != VERSION {
@@ -77,11 +81,12 @@ mod tests {
         assert_eq!(c.0[&TopicPartition::new("my-topic", 0)], Offset(1500));
         assert_eq!(c.encode(), b"0\n2\n__consumer_offsets 22 0\nmy-topic 0 1500\n");
         assert_eq!(OffsetCheckpoint::decode(b"0\n0\n").unwrap(), OffsetCheckpoint::default());
+        assert_eq!(OffsetCheckpoint::decode(b"").unwrap(), OffsetCheckpoint::default());
     }
 
     #[test]
     fn refuses_what_kafka_does_not_write() {
-        for bad in ["", "1\n0\n", "0\n", "0\nx\n", "0\n2\na 0 1\n", "0\n1\na 0\n", "0\n1\na 0 x\n", "0\n1\na b 0 1\n"] {
+        for bad in ["1\n0\n", "0\n", "0\nx\n", "0\n2\na 0 1\n", "0\n1\na 0\n", "0\n1\na 0 x\n", "0\n1\na b 0 1\n"] {
             assert!(OffsetCheckpoint::decode(bad.as_bytes()).is_err(), "{bad:?}");
         }
     }

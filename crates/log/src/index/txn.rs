@@ -29,14 +29,14 @@ pub const TXN_ENTRY_BYTES: usize = 34;
 const VERSION: i16 = 0;
 
 /// The aborted transactions whose markers are in one segment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TxnIndex {
     entries: Entries<AbortedTxn>,
 }
 
 impl TxnIndex {
     pub fn new() -> Self {
-        Self { entries: Entries::default() }
+        Self::default()
     }
 
     /// Takes the entries of `file`; also says whether that was all of it. One that isn't whole must be built

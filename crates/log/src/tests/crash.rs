@@ -263,7 +263,7 @@ impl Run {
         // It goes on, and a clean stop and start changes nothing.
         let at = log.log_end_offset().get();
         let next = batch_at(at, 3, 1000);
-        log.append(&[next.clone()], self.world.now()).unwrap();
+        log.append(std::slice::from_ref(&next), self.world.now()).unwrap();
         log.close(self.world.now()).unwrap();
         let (log, report) = self.open(true).unwrap();
         assert_eq!(report, crate::RecoveryReport::default());
