@@ -18,6 +18,11 @@ impl Waiter {
         Arc::default()
     }
 
+    /// Tells the request to look again.
+    pub fn notify(&self) {
+        self.0.notify_one();
+    }
+
     /// Waits for the next change; a change since the last call is not missed.
     pub async fn changed(&self) {
         self.0.notified().await;
@@ -46,7 +51,7 @@ impl Waiters {
     pub fn wake(&mut self) {
         for waiter in self.waiters.drain(..) {
             if let Some(waiter) = waiter.upgrade() {
-                waiter.0.notify_one();
+                waiter.notify();
             }
         }
     }

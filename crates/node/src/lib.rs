@@ -1,1 +1,121 @@
-//! One process: roles, storage formatting, start and stop.
+//! One process: its directories, its metadata log, its controller and broker, its listeners; start and stop.
+//!
+//! The order of a start: lock and check the directories, bind the ports, format what is not formatted, load and lead
+//! the metadata log, register, be unfenced, open the partitions, and only then accept. A stop goes the other way.
+//! No request is served here: that is the broker's.
+
+mod error;
+mod listeners;
+mod start;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use logrun_broker::Broker;
+use logrun_config::BrokerConfig;
+use logrun_io::{Io, TaskHandle};
+use logrun_model::{NodeId, Str};
+use logrun_net::Connections;
+use logrun_raft::RaftError;
+use tokio::sync::oneshot;
+use tracing::{error, warn};
+
+pub use error::StartError;
+
+/// A running node.
+pub struct Node {
+    io: Io,
+    broker: Arc<Broker>,
+    cluster_id: Str,
+    node_id: NodeId,
+    metadata_dir: PathBuf,
+    data_dirs: Vec<PathBuf>,
+    listeners: Vec<(String, SocketAddr)>,
+    connections: Connections,
+    tasks: Vec<TaskHandle<()>>,
+    committer: TaskHandle<()>,
+    failed: Option<oneshot::Receiver<RaftError>>,
+    formatted: bool,
+}
+
+impl Node {
+    /// Starts a node; serves when this returns.
+    pub async fn start(io: Io, config: BrokerConfig) -> Result<Self, StartError> {
+        start::start(io, config).await
+    }
+
+    /// The listeners' names and addresses, with real ports; brokers' first.
+    pub fn listeners(&self) -> &[(String, SocketAddr)] {
+        &self.listeners
+    }
+
+    /// The address of the first broker listener, as a client on this machine would use it.
+    pub fn broker_addr(&self) -> Option<SocketAddr> {
+        let (_, address) = self.listeners.first()?;
+        Some(if address.ip().is_unspecified() {
+            SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, address.port()))
+        } else {
+            *address
+        })
+    }
+
+    /// Where the data is.
+    pub fn data_dirs(&self) -> &[PathBuf] {
+        &self.data_dirs
+    }
+
+    pub fn cluster_id(&self) -> &Str {
+        &self.cluster_id
+    }
+
+    pub fn node_id(&self) -> NodeId {
+        self.node_id
+    }
+
+    /// Whether this start has formatted the storage.
+    pub fn formatted(&self) -> bool {
+        self.formatted
+    }
+
+    /// Completes if the node can't go on: its metadata log has failed.
+    pub async fn failed(&mut self) -> String {
+        match self.failed.take() {
+            Some(failed) => match failed.await {
+                Ok(e) => e.to_string(),
+                Err(_) => std::future::pending().await,
+            },
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops: accepts nothing more, lets the controller know, closes every log. Takes well under a second unless the
+    /// disk is slow.
+    pub async fn shutdown(self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        if self.broker.hosts_partitions() {
+            let asked = tokio::select! {
+                asked = self.broker.heartbeat(true) => asked.map(|_| ()),
+                // A metadata log that hangs must not hold up the end.
+                () = self.io.clock.sleep(Duration::from_millis(500)) => Ok(()),
+            };
+            if let Err(f) = asked {
+                warn!("the controlled shutdown was refused: {}", f.code);
+            }
+        }
+        self.connections.close_all();
+        let (broker, metadata_dir) = (self.broker.clone(), self.metadata_dir.clone());
+        self.io.tasks.blocking(move || broker.close(&metadata_dir)).await;
+        self.committer.abort();
+    }
+}
+
+/// Tells whoever waits for [`Node::failed`].
+fn report(e: RaftError, failed: oneshot::Sender<RaftError>) {
+    error!("the metadata log failed, the node can't go on: {e}");
+    // Nobody listens any more if the node is being dropped.
+    let _ = failed.send(e);
+}

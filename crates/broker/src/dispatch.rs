@@ -1,0 +1,127 @@
+//! From a frame to its handler and back to a response: one road for every API.
+//!
+//! Kafka's counterpart is `KafkaApis.handle`. What differs between APIs stands in the table of [`crate::api`].
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use logrun_net::{Outcome, PeerInfo, Service};
+use logrun_wire::{ApiKey, EncodeError, Message, frame};
+use tracing::{debug, error, warn};
+
+use crate::Broker;
+use crate::api;
+use crate::context::{ListenerInfo, Principal, RequestContext};
+use crate::handlers::k18_api_versions;
+
+/// Serves one connection of a listener.
+pub struct BrokerService {
+    broker: Arc<Broker>,
+    listener: ListenerInfo,
+    peer: PeerInfo,
+}
+
+impl BrokerService {
+    pub fn new(broker: Arc<Broker>, listener: ListenerInfo, peer: PeerInfo) -> Self {
+        Self { broker, listener, peer }
+    }
+}
+
+impl Service for BrokerService {
+    async fn handle(&mut self, frame: Bytes) -> Outcome {
+        let (header, body) = match frame::decode_request_header(frame) {
+            Ok((header, _, body)) => (header, body),
+            Err(e) => {
+                warn!(peer = %self.peer.peer, "closing a connection that sent a request without a valid header: {e}");
+                return Outcome::Close;
+            }
+        };
+        let Some(api_key) = ApiKey::from_i16(header.request_api_key) else {
+            warn!(peer = %self.peer.peer, key = header.request_api_key, "closing a connection that asked for an unknown API");
+            return Outcome::Close;
+        };
+        let context = RequestContext {
+            api_key,
+            api_version: header.request_api_version,
+            correlation_id: header.correlation_id,
+            client_id: header.client_id,
+            listener: self.listener.clone(),
+            principal: Principal::ANONYMOUS,
+            peer: self.peer.peer,
+            local: self.peer.local,
+        };
+        let entry = api::find(api_key, self.listener.kind).filter(|e| e.serves(context.api_version));
+        let Some(entry) = entry else {
+            // KIP-511: a client that is newer than the broker learns the versions instead of being cut off.
+            if api_key == ApiKey::ApiVersions {
+                return respond(&context, 0, &k18_api_versions::unsupported_version());
+            }
+            warn!(peer = %self.peer.peer, client = context.client_id().as_str(),
+                "closing a connection that sent {} version {}, which is not served here", api_key.name(), context.api_version);
+            return Outcome::Close;
+        };
+        match (entry.run)(&self.broker, context, body).await {
+            Ok(outcome) => outcome,
+            Err(e) => {
+                warn!(peer = %self.peer.peer, "closing a connection that sent a malformed request: {e}");
+                Outcome::Close
+            }
+        }
+    }
+}
+
+/// What a handler gives: a response, or one of the special cases of [`Reply`].
+pub trait IntoOutcome {
+    fn into_outcome(self, context: RequestContext) -> Outcome;
+}
+
+impl<M: Message> IntoOutcome for M {
+    fn into_outcome(self, context: RequestContext) -> Outcome {
+        respond(&context, context.api_version, &self)
+    }
+}
+
+/// A response that is not simply there when the handler returns.
+pub enum Reply<M> {
+    Now(M),
+    /// The connection's next request may begin before this one is answered.
+    Later(std::pin::Pin<Box<dyn Future<Output = M> + Send>>),
+    /// The client wants no response (produce with `acks=0`).
+    Nothing,
+    /// The connection is closed: how `acks=0` learns of an error.
+    Close,
+}
+
+impl<M: Message + Send + 'static> IntoOutcome for Reply<M> {
+    fn into_outcome(self, context: RequestContext) -> Outcome {
+        match self {
+            Self::Now(response) => response.into_outcome(context),
+            Self::Later(response) => Outcome::Later(Box::pin(async move {
+                let response = response.await;
+                encode(&context, context.api_version, &response).unwrap_or_else(|e| {
+                    error!("a response can't be encoded: {e}");
+                    Vec::new()
+                })
+            })),
+            Self::Nothing => Outcome::Nothing,
+            Self::Close => Outcome::Close,
+        }
+    }
+}
+
+fn respond<M: Message>(context: &RequestContext, version: i16, response: &M) -> Outcome {
+    match encode(context, version, response) {
+        Ok(segments) => Outcome::Now(segments),
+        Err(e) => {
+            // Our own bug: the client is cut off, which it survives, instead of being sent half a response.
+            error!(api = context.api_key.name(), version, "a response can't be encoded: {e}");
+            Outcome::Close
+        }
+    }
+}
+
+fn encode<M: Message>(context: &RequestContext, version: i16, response: &M) -> Result<Vec<Bytes>, EncodeError> {
+    debug!(api = context.api_key.name(), version, client = context.client_id().as_str(), "answered");
+    frame::encode_response(context.correlation_id, context.api_key, version, response)
+}
+

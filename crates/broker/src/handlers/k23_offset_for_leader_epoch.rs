@@ -1,0 +1,54 @@
+//! OffsetForLeaderEpoch (key 23, versions 2–4; KIP-101, KIP-279, KIP-320): where an epoch ended.
+
+use std::sync::Arc;
+
+use logrun_model::{LeaderEpoch, Offset, Str, Uuid};
+use logrun_wire::messages::offset_for_leader_epoch_request::{OffsetForLeaderEpochRequest, OffsetForLeaderPartition};
+use logrun_wire::messages::offset_for_leader_epoch_response::{
+    EpochEndOffset, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
+};
+
+use super::find_topic;
+use crate::Broker;
+use crate::context::RequestContext;
+use crate::errors::Failure;
+
+pub async fn handle(
+    broker: &Arc<Broker>,
+    _context: &RequestContext,
+    request: OffsetForLeaderEpochRequest,
+) -> OffsetForLeaderEpochResponse {
+    let topics = request.topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|wanted| {
+            let found = end_offset(broker, &topic.topic, wanted);
+            match found {
+                Ok((epoch, end)) => EpochEndOffset {
+                    partition: wanted.partition,
+                    leader_epoch: epoch.get(),
+                    end_offset: end.get(),
+                    ..Default::default()
+                },
+                Err(failure) => EpochEndOffset {
+                    partition: wanted.partition,
+                    error_code: failure.code.code(),
+                    ..Default::default()
+                },
+            }
+        });
+        let partitions = partitions.collect();
+        OffsetForLeaderTopicResult { topic: topic.topic, partitions, ..Default::default() }
+    });
+    OffsetForLeaderEpochResponse { topics: topics.collect(), ..Default::default() }
+}
+
+fn end_offset(
+    broker: &Broker,
+    name: &Str,
+    wanted: &OffsetForLeaderPartition,
+) -> Result<(LeaderEpoch, Offset), Failure> {
+    let topic = find_topic(&broker.image(), false, name, Uuid::ZERO)?;
+    broker
+        .partitions()
+        .find(&topic, wanted.partition)?
+        .end_offset_for_epoch(LeaderEpoch(wanted.current_leader_epoch), LeaderEpoch(wanted.leader_epoch))
+}

@@ -1,0 +1,405 @@
+//! One partition on this broker: the shell around its log and its decision core.
+//!
+//! The lock is held for a decision and the write that follows from it, never across a wait. Validation
+//! (which may decompress) and reads of the disk happen outside. What the core decides is done by
+//! [`State::perform`], in the order that it gives.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use logrun_io::Io;
+use logrun_log::{Durable, Log, LogError};
+use logrun_model::{LeaderEpoch, Now, Offset, TimestampMs, TopicIdPartition, TopicPartition};
+use logrun_partition::{
+    Effect, Event, FailReason, LogOffsets, PartitionRegistration, Planned, Reader, Replica, ReplicaConfig,
+    TransactionVersion, plan_append_as_leader,
+};
+use logrun_record::{AppendOrigin, PreparedBatch, RecordConversionStats, Validated, validate};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::oneshot;
+use tracing::{error, warn};
+
+use super::settings::Settings;
+use crate::errors::Failure;
+use crate::waiting::{AwaitingCommit, NotReplicated, Waiter, Waiters};
+
+/// When a produce is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acks {
+    /// Never.
+    None,
+    /// When the leader has appended.
+    Leader,
+    /// When all in-sync replicas have it.
+    All,
+}
+
+impl Acks {
+    pub fn from_wire(acks: i16) -> Option<Self> {
+        match acks {
+            0 => Some(Self::None),
+            1 => Some(Self::Leader),
+            -1 => Some(Self::All),
+            _ => None,
+        }
+    }
+}
+
+/// What a client wants appended.
+pub struct AppendRequest {
+    pub records: Bytes,
+    pub acks: Acks,
+    /// Whether the client's version may know zstd.
+    pub zstd_allowed: bool,
+}
+
+/// An append, or the one of which this was a retry.
+#[derive(Debug)]
+pub struct Appended {
+    pub base_offset: Offset,
+    pub last_offset: Offset,
+    /// None where the client's own timestamps stand.
+    pub log_append_time: TimestampMs,
+    pub log_start_offset: Offset,
+    /// Completes when it may be acknowledged; `None` if it may be now.
+    pub commit: Option<oneshot::Receiver<Result<(), NotReplicated>>>,
+}
+
+/// A partition that this broker holds a replica of.
+#[derive(Debug)]
+pub struct Partition {
+    pub id: TopicIdPartition,
+    pub name: TopicPartition,
+    io: Io,
+    settings: RwLock<Arc<Settings>>,
+    pub(super) state: Mutex<State>,
+}
+
+/// What the lock protects.
+#[derive(Debug)]
+pub(super) struct State {
+    pub log: Log,
+    pub replica: Replica,
+    /// Fetches, and coordinators that wait for their records to be committed.
+    waiters: Waiters,
+    commits: AwaitingCommit,
+    effects: Vec<Effect>,
+}
+
+impl Partition {
+    /// A partition whose log is open. It has no role until metadata gives it one; `high_watermark` is the checkpointed one.
+    pub fn new(
+        id: TopicIdPartition,
+        name: TopicPartition,
+        io: Io,
+        local: logrun_model::NodeId,
+        mut log: Log,
+        high_watermark: Offset,
+        settings: Arc<Settings>,
+    ) -> Self {
+        let bounded = high_watermark.max(log.log_start_offset()).min(log.log_end_offset());
+        log.producers_mut().on_high_watermark_updated(bounded);
+        let offsets = LogOffsets {
+            log_start_offset: log.log_start_offset(),
+            log_end_offset: log.log_end_offset(),
+            high_watermark,
+            first_unstable_offset: log.producers().first_unstable_offset(),
+        };
+        let replica = Replica::new(local, offsets, settings.replica);
+        let state = State {
+            log,
+            replica,
+            waiters: Waiters::default(),
+            commits: AwaitingCommit::default(),
+            effects: Vec::new(),
+        };
+        Self { id, name, io, settings: RwLock::new(settings), state: Mutex::new(state) }
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.read().clone()
+    }
+
+    /// New settings: in force from the next request on.
+    pub fn configure(&self, now: Now, settings: Arc<Settings>) {
+        let (log, replica): (_, ReplicaConfig) = (settings.log.clone(), settings.replica);
+        *self.settings.write() = settings;
+        let mut state = self.state.lock();
+        state.log.set_config(log);
+        state.on(now, Event::Config(replica), self);
+    }
+
+    /// The metadata's word on this partition: the only thing that changes its role.
+    pub fn register(&self, now: Now, registration: PartitionRegistration) {
+        self.state.lock().on(now, Event::Metadata(registration), self);
+    }
+
+    /// Appends what a client sent. Returns as soon as the log has taken it.
+    pub fn append_from_client(self: &Arc<Self>, now: Now, request: AppendRequest) -> Result<Appended, Failure> {
+        let settings = self.settings();
+        let mut rules = settings.validation_rules(AppendOrigin::Client, now.wall);
+        rules.zstd_allowed = request.zstd_allowed;
+        let validated = validate(request.records, &rules).map_err(Failure::from)?;
+        self.append_validated(now, validated, request.acks, AppendOrigin::Client, &settings)
+    }
+
+    /// Appends a coordinator's own batch: as from a client, but the coordinator's rules hold.
+    pub fn append_from_coordinator(self: &Arc<Self>, now: Now, batch: PreparedBatch) -> Result<Appended, Failure> {
+        let settings = self.settings();
+        let header = *batch.header();
+        if batch.size_in_bytes() > settings.max_message_bytes {
+            return Err(Failure::of(logrun_wire::ErrorCode::MessageTooLarge));
+        }
+        let validated = Validated {
+            batches: vec![batch],
+            max_timestamp: header.max_timestamp,
+            offset_delta_of_max_timestamp: 0,
+            record_conversion_stats: RecordConversionStats::default(),
+        };
+        self.append_validated(now, validated, Acks::All, AppendOrigin::Coordinator, &settings)
+    }
+
+    fn append_validated(
+        self: &Arc<Self>,
+        now: Now,
+        validated: Validated,
+        acks: Acks,
+        origin: AppendOrigin,
+        settings: &Settings,
+    ) -> Result<Appended, Failure> {
+        let mut state = self.state.lock();
+        let leader_epoch = state.replica.check_append(acks == Acks::All)?;
+        let log_end_offset = state.log.log_end_offset();
+        let planned = plan_append_as_leader(
+            validated,
+            state.log.producers(),
+            log_end_offset,
+            leader_epoch,
+            origin,
+            TransactionVersion::default(),
+        );
+        let log_start_offset = state.log.log_start_offset();
+        let plan = match planned? {
+            Planned::Append(plan) => plan,
+            Planned::Duplicate { first_offset, last_offset, timestamp } => {
+                let log_append_time = if settings.is_log_append_time() { timestamp } else { TimestampMs::NONE };
+                let required = last_offset.next();
+                return Ok(Appended {
+                    base_offset: first_offset,
+                    last_offset,
+                    log_append_time,
+                    log_start_offset,
+                    commit: (acks == Acks::All).then(|| state.await_commit(required)).flatten(),
+                });
+            }
+            Planned::Nothing => {
+                return Err(Failure::with(logrun_wire::ErrorCode::InvalidRecord, "the record batch holds no records"));
+            }
+        };
+        let appended = match state.log.append_prepared(&plan.batches, plan.producers, now) {
+            Ok(appended) => appended,
+            Err(e) => return Err(self.storage_failed(e)),
+        };
+        let end = appended.last_offset.next();
+        let first_unstable_offset = state.log.producers().first_unstable_offset();
+        state.on(now, Event::Appended { log_end_offset: end, first_unstable_offset }, self);
+        match appended.durable {
+            Durable::Ready => state.on(now, Event::Durable { log_end_offset: end }, self),
+            Durable::Pending(durable) => {
+                let partition = self.clone();
+                self.io.tasks.spawn(async move {
+                    match durable.await {
+                        Ok(()) => {
+                            let now = partition.io.clock.read();
+                            partition.state.lock().on(now, Event::Durable { log_end_offset: end }, &partition);
+                        }
+                        Err(e) => {
+                            partition.storage_failed(e);
+                            partition.state.lock().commits.fail(NotReplicated::Storage);
+                        }
+                    }
+                });
+            }
+        }
+        if appended.rolled {
+            self.flush_in_background();
+        }
+        Ok(Appended {
+            base_offset: plan.first_offset,
+            last_offset: plan.last_offset,
+            log_append_time: if settings.is_log_append_time() { plan.max_timestamp } else { TimestampMs::NONE },
+            log_start_offset,
+            commit: match acks {
+                Acks::All => state.await_commit(end),
+                Acks::None | Acks::Leader => None,
+            },
+        })
+    }
+
+    /// Brings everything so far to the device, beside the caller: a closed segment need not be looked at after a crash.
+    fn flush_in_background(self: &Arc<Self>) {
+        let partition = self.clone();
+        self.io.tasks.spawn(async move {
+            let tasks = partition.io.tasks;
+            if let Err(e) = tasks.blocking(move || partition.flush()).await {
+                error!("a flush failed: {e}");
+            }
+        });
+    }
+
+    /// Brings everything so far to the device. The lock is not held while the device works.
+    pub fn flush(&self) -> Result<(), LogError> {
+        let now = self.io.clock.read();
+        let Some(plan) = self.state.lock().log.plan_flush(now)? else { return Ok(()) };
+        let flushed = plan.run()?;
+        self.state.lock().log.finish_flush(flushed)
+    }
+
+    /// Whether `flush.ms` asks for a flush.
+    pub fn is_flush_due(&self, now: Now) -> bool {
+        self.state.lock().log.is_flush_due(now)
+    }
+
+    /// Deletes segments by retention, forgets expired producers and removes files whose delay is over.
+    pub fn clean_up(&self, now: Now) -> Result<(), LogError> {
+        let removals = {
+            let mut state = self.state.lock();
+            let high_watermark = state.replica.fetch_offsets().high_watermark;
+            if state.log.delete_old_segments(high_watermark, now)? > 0 {
+                let log_start_offset = state.log.log_start_offset();
+                state.on(now, Event::LogStartMoved { log_start_offset }, self);
+            }
+            state.log.producers_mut().remove_expired_producers(now.wall);
+            state.log.due_removals(now)
+        };
+        removals.run()
+    }
+
+    /// Moves the log start offset to `offset` (-1: the high watermark); gives the low watermark.
+    pub fn delete_records_before(&self, now: Now, offset: Offset) -> Result<Offset, Failure> {
+        if !self.settings().log.delete && self.settings().log.compact {
+            return Err(Failure::with(
+                logrun_wire::ErrorCode::PolicyViolation,
+                format!("records of {} can't be deleted: its cleanup.policy is compact", self.name),
+            ));
+        }
+        let mut state = self.state.lock();
+        let to = state.replica.delete_records_offset(offset)?;
+        state.log.set_log_start_offset(to).map_err(|e| self.storage_failed(e))?;
+        let log_start_offset = state.log.log_start_offset();
+        state.on(now, Event::LogStartMoved { log_start_offset }, self);
+        Ok(state.replica.low_watermark())
+    }
+
+    /// The high watermark: below it records are committed.
+    pub fn high_watermark(&self) -> Offset {
+        self.state.lock().replica.fetch_offsets().high_watermark
+    }
+
+    /// Log start, log end, high watermark and last stable offset at one moment.
+    pub fn offsets(&self) -> logrun_partition::FetchOffsets {
+        self.state.lock().replica.fetch_offsets()
+    }
+
+    /// Below it everything is known to be on the device.
+    pub fn recovery_point(&self) -> Offset {
+        self.state.lock().log.recovery_point()
+    }
+
+    /// The epoch under which this broker leads; `None` if it doesn't.
+    pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        self.state.lock().replica.check_append(false).ok()
+    }
+
+    /// `waiter` hears of the partition's next change.
+    pub fn watch(&self, waiter: &Arc<Waiter>) {
+        self.state.lock().waiters.register(waiter);
+    }
+
+    /// Reads committed records for a coordinator that loads its state: up to the high watermark.
+    pub fn read_committed(&self, from: Offset, max_bytes: usize) -> Result<logrun_log::LogSlices, LogError> {
+        let plan = {
+            let state = self.state.lock();
+            let upper_bound = state.replica.upper_bound(Reader::ReadUncommitted);
+            state.log.plan_read(from.max(state.log.log_start_offset()), upper_bound, max_bytes, true)?
+        };
+        plan.run()
+    }
+
+    /// Ends the partition for good: its topic is deleted. The files go later, by the removal that is returned.
+    pub fn delete(&self, now: Now, dir_name: &str) -> Result<logrun_log::Removals, LogError> {
+        let mut state = self.state.lock();
+        state.on(now, Event::Deleted, self);
+        state.log.delete(dir_name)
+    }
+
+    /// Closes the log cleanly. Waits for the device.
+    pub fn close(&self, now: Now) -> Result<(), LogError> {
+        self.state.lock().log.close(now)
+    }
+
+    /// Logs a failure of the disk and turns it into what a client is told.
+    pub(super) fn storage_failed(&self, e: LogError) -> Failure {
+        if e.is_storage_failure() {
+            error!(partition = %self.name, "storage failed: {e}");
+        } else if e.is_retriable() {
+            warn!(partition = %self.name, "{e}");
+        }
+        Failure::from(e)
+    }
+}
+
+impl State {
+    /// Hands `event` to the core and does what it says.
+    pub fn on(&mut self, now: Now, event: Event, partition: &Partition) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.replica.on(now, event, &mut effects);
+        for effect in effects.drain(..) {
+            self.perform(now, effect, partition);
+        }
+        self.effects = effects;
+    }
+
+    fn perform(&mut self, now: Now, effect: Effect, partition: &Partition) {
+        match effect {
+            Effect::FailWaiting(reason) => {
+                self.commits.fail(match reason {
+                    FailReason::NotLeaderOrFollower | FailReason::Deleted => NotReplicated::NotLeader,
+                });
+                self.waiters.wake();
+            }
+            Effect::AssignLeaderEpoch { leader_epoch, start_offset } => {
+                self.log.assign_epoch_start(leader_epoch, start_offset);
+            }
+            Effect::HighWatermarkMoved(high_watermark) => {
+                self.log.producers_mut().on_high_watermark_updated(high_watermark);
+                self.commits.committed(high_watermark);
+                self.waiters.wake();
+                let first_unstable_offset = self.log.producers().first_unstable_offset();
+                self.on(now, Event::FirstUnstableMoved { first_unstable_offset }, partition);
+            }
+            Effect::LastStableOffsetMoved(_) | Effect::LogStartMoved(_) | Effect::LowWatermarkMoved(_) => {
+                self.waiters.wake();
+            }
+            Effect::LogEndMoved(_) if !self.replica.followers().is_empty() => self.waiters.wake(),
+            Effect::LogEndMoved(_) => {}
+            Effect::FollowLeader { leader, .. } => {
+                error!(partition = %partition.name, %leader, "another broker leads; replication is not built yet");
+            }
+            Effect::ProposeIsr { .. } => {
+                error!(partition = %partition.name, "the in-sync set would change; replication is not built yet");
+            }
+        }
+    }
+
+    /// A completion for `required`; `None` if it is committed already.
+    pub fn watch(&mut self, waiter: &Arc<Waiter>) {
+        self.waiters.register(waiter);
+    }
+
+    fn await_commit(&mut self, required: Offset) -> Option<oneshot::Receiver<Result<(), NotReplicated>>> {
+        let committed = self.replica.fetch_offsets().high_watermark >= required;
+        (!committed).then(|| self.commits.register(required))
+    }
+}

@@ -1,0 +1,40 @@
+//! Metadata in force: what a new image changes on this broker.
+//!
+//! One image at a time, in the order of the log. The image is there for requests before its partitions are, so a
+//! request may find a topic whose partition is about to start; it is told to ask again.
+
+mod configs;
+mod topics;
+
+use std::sync::Arc;
+
+use logrun_metadata::{Changes, Published};
+
+use crate::Broker;
+
+/// Brings this broker to a new image.
+pub async fn publish(broker: &Arc<Broker>, published: Published) {
+    let Published { base, image, changes } = published;
+    broker.set_image(image.clone());
+    // While the node starts, or without the broker's role, there is nobody to tell.
+    if !broker.is_open() {
+        return;
+    }
+    configs::apply(broker, &image, &changes);
+    topics::apply(broker, &base, &image, &changes).await;
+}
+
+/// Opens every partition of the present image that this broker holds, and sets aside what belongs to none. From then on
+/// images are acted on as they come.
+pub(crate) async fn open_all(broker: &Arc<Broker>) {
+    let image = broker.image();
+    let mut changes = Changes::default();
+    for topic in image.topics.iter() {
+        changes.partitions.insert(topic.id, topic.partitions.keys().copied().collect());
+    }
+    broker.reload_dynamic_config(&image);
+    broker.set_open();
+    topics::apply(broker, &image, &image, &changes).await;
+    let strays = broker.clone();
+    broker.io().tasks.blocking(move || strays.logs().set_strays_aside(strays.now())).await;
+}

@@ -1,0 +1,328 @@
+//! The start of a node, step by step.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use logrun_broker::controller::{Controller, loading_driver, refused};
+use logrun_broker::logs::Logs;
+use logrun_broker::{Broker, BrokerParts, BrokerService, ListenerKind, Schema, publish};
+use logrun_config::{BrokerConfig, Listener};
+use logrun_controller::{
+    Command, Controller as Machine, ControllerConfig, Reply, bootstrap_records, registered_features,
+};
+use logrun_coordinator::Recorded;
+use logrun_io::Io;
+use logrun_log::{LogDirs, LogEnv, OpenState, TailCache};
+use logrun_metadata::{MetadataImage, MetadataLoader, MetadataVersion};
+use logrun_model::{BrokerEpoch, LeaderEpoch, MetadataOffset, Offset, Str};
+use logrun_net::Connections;
+use logrun_raft::{MetadataLog, RaftConfig, RaftError, Voter, VoterEndpoint};
+use logrun_wire::ErrorCode;
+use logrun_wire::messages as m;
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use crate::listeners::{self, Bound};
+use crate::{Node, StartError};
+
+/// How much of the newest data is kept in memory for those who read at the end of the log.
+const TAIL_CACHE_BYTES: usize = 32 << 20;
+
+pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
+    if !config.roles.controller {
+        return Err(StartError::BrokerOnly);
+    }
+    let mut paths = config.log_dirs.clone();
+    if !paths.contains(&config.metadata_log_dir) {
+        paths.push(config.metadata_log_dir.clone());
+    }
+    let taken = LogDirs::open(&io, &paths)?;
+    for (path, e) in &taken.failed {
+        warn!("going on without {}: {e}", path.display());
+    }
+    let mut dirs = taken.dirs;
+    let wanted_cluster: Option<Str> = config.cluster_id.as_deref().map(Str::from);
+    dirs.check_owner(wanted_cluster.as_ref(), config.node_id)?;
+    let bound = bind_all(&io, &config).await?;
+
+    let formatted = !dirs.is_formatted();
+    let cluster_id = match (&wanted_cluster, dirs.cluster_id()) {
+        (Some(id), _) => id.clone(),
+        (None, Some(id)) => id.clone(),
+        (None, None) => Str::from(io.random.uuid().to_string()),
+    };
+    dirs.format(&cluster_id, config.node_id)?;
+    let previous_epoch = dirs.take_clean_shutdown()?;
+
+    let env = LogEnv { io: io.clone(), tail: TailCache::new(TAIL_CACHE_BYTES) };
+    let host_name = host_name();
+    let loaded = load_metadata(&env, &config, &dirs, &cluster_id, &host_name)?;
+    let MetadataAtStart { mut machine, loader, mut log, is_new } = loaded;
+    let now = io.clock.read();
+    let epoch = log.become_leader(now)?;
+    machine.set_next_offset(log.end_offset());
+    if let Some(fault) = machine.fault() {
+        return Err(fault.clone().into());
+    }
+    let image = loader.image().clone();
+    let leader_epoch = LeaderEpoch(epoch.get());
+    let mut driver = loading_driver(machine, leader_epoch);
+    driver.loaded(leader_epoch);
+    driver.committed(Offset(log.end_offset().get()), &mut Vec::new());
+    let (controller, committer) = Controller::new(io.clone(), config.node_id, driver, log, loader);
+
+    let logs = Logs::scan(env, dirs)?;
+    let directory_ids = logs.directory_ids();
+    let broker = Broker::new(BrokerParts {
+        io: io.clone(),
+        config: config.clone(),
+        cluster_id: cluster_id.clone(),
+        image,
+        controller: controller.clone(),
+        logs,
+        host_name: host_name.clone(),
+    });
+    let (tell_failure, failed) = oneshot::channel();
+    let publisher = broker.clone();
+    let committer = io.tasks.spawn(async move {
+        let run = committer.run(move |published| {
+            let broker = publisher.clone();
+            async move { publish(&broker, published).await }
+        });
+        if let Err(e) = run.await {
+            crate::report(e, tell_failure);
+        }
+    });
+
+    let bootstrap = if is_new { bootstrap_records(MetadataVersion::LATEST) } else { Vec::new() };
+    submit(&controller, Command::Activate { bootstrap }).await?;
+    register_controller(&io, &controller, &config, &bound, &host_name).await?;
+    if config.roles.broker {
+        let request = registration(&io, &config, &cluster_id, directory_ids, previous_epoch, &bound, &host_name);
+        let command = Command::RegisterBroker { request, former_self_is_dead: true, session_is_valid: true };
+        match submit(&controller, command).await? {
+            Reply::RegisterBroker(r) if r.error_code == ErrorCode::None.code() => {
+                broker.set_epoch(BrokerEpoch(r.broker_epoch));
+            }
+            Reply::RegisterBroker(r) => {
+                let code = ErrorCode::from_code(r.error_code).unwrap_or(ErrorCode::UnknownServerError);
+                return Err(StartError::Refused(format!("the registration ended with {code}")));
+            }
+            other => return Err(StartError::Refused(refused(other).code.to_string())),
+        }
+        match broker.heartbeat(false).await {
+            Ok(true) => {}
+            Ok(false) => return Err(StartError::Refused("it keeps this broker fenced".into())),
+            Err(f) => return Err(StartError::Refused(f.code.to_string())),
+        }
+        controller.settled().await;
+        broker.open_partitions().await;
+    }
+
+    let connections = Connections::default();
+    let mut tasks = broker.start_upkeep(config.metadata_log_dir.clone());
+    let mut listening = Vec::new();
+    for Bound { info, acceptor, address } in bound {
+        listening.push((info.name.to_string(), address));
+        let (broker, open) = (broker.clone(), connections.clone());
+        let service = move |peer| BrokerService::new(broker.clone(), info.clone(), peer);
+        tasks.push(io.tasks.spawn(acceptor.run(io.clone(), open, service)));
+    }
+    info!(node = %config.node_id, cluster = %cluster_id, "serving");
+    Ok(Node {
+        io,
+        broker,
+        cluster_id,
+        node_id: config.node_id,
+        metadata_dir: config.metadata_log_dir,
+        data_dirs: paths,
+        listeners: listening,
+        connections,
+        tasks,
+        committer,
+        failed: Some(failed),
+        formatted,
+    })
+}
+
+async fn bind_all(io: &Io, config: &BrokerConfig) -> Result<Vec<Bound>, StartError> {
+    let max = config.sockets.request_max_bytes.max(0) as usize;
+    let mut bound = Vec::new();
+    if config.roles.broker {
+        for listener in &config.listeners.broker {
+            bound.push(listeners::bind(io, listener, ListenerKind::Broker, max).await?);
+        }
+    }
+    for listener in &config.listeners.controller {
+        bound.push(listeners::bind(io, listener, ListenerKind::Controller, max).await?);
+    }
+    Ok(bound)
+}
+
+struct MetadataAtStart {
+    machine: Machine,
+    loader: MetadataLoader,
+    log: MetadataLog,
+    /// Nobody has written to the log yet.
+    is_new: bool,
+}
+
+/// Formats the metadata log if it is not there, and replays it into the controller's machine and into an image.
+fn load_metadata(
+    env: &LogEnv,
+    config: &BrokerConfig,
+    dirs: &LogDirs,
+    cluster_id: &Str,
+    host_name: &Str,
+) -> Result<MetadataAtStart, StartError> {
+    let io = &env.io;
+    let now = io.clock.read();
+    let dir = dirs.dirs().iter().find(|d| d.path == config.metadata_log_dir);
+    let directory_id = dir.and_then(|d| d.directory_id()).ok_or_else(|| RaftError::Io {
+        action: "use",
+        path: config.metadata_log_dir.clone(),
+        source: std::io::Error::other("the metadata log's directory has failed"),
+    })?;
+    let clean_shutdown = dir.is_some_and(|d| d.clean_shutdown);
+    let endpoints = config.listeners.controller.iter().map(|l| VoterEndpoint {
+        name: l.name.to_string().into(),
+        host: host_of(l, host_name),
+        port: l.port,
+    });
+    let voter = Voter { id: config.node_id, directory_id, endpoints: endpoints.collect() };
+    MetadataLog::format(io, &config.metadata_log_dir, &voter, now)?;
+
+    let machine_config = ControllerConfig {
+        node_id: config.node_id,
+        cluster_id: cluster_id.clone(),
+        num_partitions: config.topics.num_partitions,
+        default_replication_factor: config.topics.default_replication_factor as i16,
+        delete_topic_enable: config.topics.delete_enable,
+        schema: Arc::new(Schema::new(config.clone())),
+    };
+    let mut machine = Machine::new(machine_config, MetadataOffset(0));
+    let mut loader = MetadataLoader::new(MetadataImage::empty(cluster_id.clone()));
+    let raft = RaftConfig {
+        voter,
+        segment_bytes: config.metadata_log.segment_bytes.max(1) as u64,
+        max_record_bytes_between_snapshots: config.metadata_log.max_record_bytes_between_snapshots.max(1) as u64,
+    };
+    let (log_start_offset, recovery_point) = metadata_checkpoints(dirs, &config.metadata_log_dir)?;
+    let state = OpenState { log_start_offset, recovery_point, clean_shutdown };
+    let log = MetadataLog::open(env, &config.metadata_log_dir, raft, state, now, |batch| {
+        let first = batch.last_offset.get() - (batch.records.len() as i64 - 1);
+        for (offset, record) in (first..).zip(&batch.records) {
+            machine.replay_at(Offset(offset), record);
+        }
+        loader
+            .commit(&batch.records, batch.last_offset, batch.epoch, batch.timestamp)
+            .map_err(|e| RaftError::Record { offset: batch.last_offset.get(), reason: e.to_string() })?;
+        Ok(())
+    })?;
+    let is_new = log.end_offset() == MetadataOffset(0);
+    Ok(MetadataAtStart { machine, loader, log, is_new })
+}
+
+fn metadata_checkpoints(dirs: &LogDirs, metadata_dir: &PathBuf) -> Result<(Offset, Offset), StartError> {
+    let Some(i) = dirs.dirs().iter().position(|d| d.path == *metadata_dir) else {
+        return Ok((Offset::ZERO, Offset::ZERO));
+    };
+    let name = logrun_model::TopicPartition::new("__cluster_metadata", 0);
+    let read = |file| -> Result<Offset, StartError> {
+        Ok(dirs.read_checkpoint(i, file)?.0.get(&name).copied().unwrap_or(Offset::ZERO))
+    };
+    Ok((read(logrun_log::LOG_START_OFFSET_CHECKPOINT)?, read(logrun_log::RECOVERY_POINT_CHECKPOINT)?))
+}
+
+async fn submit(controller: &Controller, command: Command) -> Result<Reply, StartError> {
+    match controller.submit(command).await {
+        Ok(Reply::Refused(e)) => {
+            Err(StartError::Refused(e.message.map_or_else(|| e.code.to_string(), |m| m.to_string())))
+        }
+        Ok(reply) => Ok(reply),
+        Err(f) => Err(StartError::Refused(f.message.as_deref().map_or_else(|| f.code.to_string(), str::to_owned))),
+    }
+}
+
+async fn register_controller(
+    io: &Io,
+    controller: &Controller,
+    config: &BrokerConfig,
+    bound: &[Bound],
+    host_name: &Str,
+) -> Result<(), StartError> {
+    let listeners = config.listeners.controller.iter().map(|l| m::controller_registration_request::Listener {
+        name: l.name.to_string().into(),
+        host: host_of(l, host_name),
+        port: real_port(l, bound),
+        ..Default::default()
+    });
+    let features = registered_features().map(|f| m::controller_registration_request::Feature {
+        name: f.name.into(),
+        min_supported_version: f.min,
+        max_supported_version: f.max,
+        ..Default::default()
+    });
+    let request = m::ControllerRegistrationRequest {
+        controller_id: config.node_id.get(),
+        incarnation_id: io.random.uuid(),
+        listeners: listeners.collect(),
+        features: features.collect(),
+        ..Default::default()
+    };
+    submit(controller, Command::RegisterController { request }).await.map(|_| ())
+}
+
+fn registration(
+    io: &Io,
+    config: &BrokerConfig,
+    cluster_id: &Str,
+    log_dirs: Vec<logrun_model::DirectoryId>,
+    previous_epoch: BrokerEpoch,
+    bound: &[Bound],
+    host_name: &Str,
+) -> m::BrokerRegistrationRequest {
+    let listeners = config.listeners.broker.iter().map(|l| {
+        let advertised = config.listeners.advertised_of(&l.name);
+        let host = advertised.as_ref().and_then(|a| a.host.clone()).map_or_else(|| host_of(l, host_name), Str::from);
+        let port = advertised.map_or(0, |a| a.port);
+        m::broker_registration_request::Listener {
+            name: l.name.to_string().into(),
+            host,
+            port: if port == 0 { real_port(l, bound) } else { port },
+            ..Default::default()
+        }
+    });
+    let features = registered_features().map(|f| m::broker_registration_request::Feature {
+        name: f.name.into(),
+        min_supported_version: f.min,
+        max_supported_version: f.max,
+        ..Default::default()
+    });
+    m::BrokerRegistrationRequest {
+        broker_id: config.node_id.get(),
+        cluster_id: cluster_id.clone(),
+        incarnation_id: io.random.uuid(),
+        listeners: listeners.collect(),
+        features: features.collect(),
+        rack: config.rack.as_deref().map(Str::from),
+        log_dirs,
+        previous_broker_epoch: previous_epoch.get(),
+        ..Default::default()
+    }
+}
+
+/// The host that others are told of a listener: its own, or this machine's name where it listens everywhere.
+fn host_of(listener: &Listener, host_name: &Str) -> Str {
+    if logrun_config::is_wildcard(&listener.host) { host_name.clone() } else { Str::from(listener.host.as_str()) }
+}
+
+fn real_port(listener: &Listener, bound: &[Bound]) -> u16 {
+    let own = bound.iter().find(|b| *b.info.name == *listener.name.as_str());
+    own.map_or(listener.port, |b| b.address.port())
+}
+
+fn host_name() -> Str {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Str::from(if name.is_empty() { "localhost".to_owned() } else { name })
+}
