@@ -3,6 +3,7 @@
 //! Each chore is a module with one entry; this file only finds it.
 
 mod bench;
+mod docs;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask CHORE
 
+  docs             rewrite the reference pages in docs/ from the tables that they describe
   schema JAR_DIR   rewrite schema/ from the jars of Apache Kafka in JAR_DIR
                    (mvn -f tests/oracle/pom.xml dependency:copy-dependencies fetches them)";
 
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args.as_slice() {
         ["bench", options @ ..] => bench::run(options).map_err(Into::into),
+        ["docs"] => docs::run(&root().join("docs")).map_err(Into::into),
         ["schema", jars] => schema::run(Path::new(jars), &root().join("schema")),
         _ => {
             eprintln!("{USAGE}\n\n{}", bench::USAGE);

@@ -254,6 +254,7 @@ mod tests {
         let fixed = [
             ("process.roles", "broker,controller"),
             ("node.id", "1"),
+            ("broker.id", "1"),
             ("listeners", "PLAINTEXT://127.0.0.1:29792,CONTROLLER://127.0.0.1:29793"),
             ("advertised.listeners", "PLAINTEXT://127.0.0.1:29792"),
             ("controller.listener.names", "CONTROLLER"),

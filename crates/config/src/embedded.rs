@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 use crate::listeners::{Endpoint, ListenerName};
 use crate::load::Notice;
 use crate::settings::{Origin, Setting};
+use crate::tables::broker_options;
+
+const MAP: &str = "listener.security.protocol.map";
 
 /// Without a file: options, and what they are then.
 const WITHOUT_FILE: &[(&str, &str)] = &[("log.dirs", DATA_DIR), ("group.initial.rebalance.delay.ms", "0")];
@@ -53,6 +56,10 @@ pub(crate) fn complete(fixed: &mut BTreeMap<String, Setting>, has_file: bool, no
             None if ours => put(fixed, "node.id", "1"),
             None => {}
         }
+    }
+    // Two names of one number: whoever describes the broker sees it under both, as in Kafka.
+    if let Some(id) = text(fixed, "node.id").filter(|_| !fixed.contains_key("broker.id")) {
+        put(fixed, "broker.id", &id);
     }
     let is_controller = text(fixed, "process.roles").is_some_and(|roles| roles.contains("controller"));
     if ours && text(fixed, "controller.listener.names").is_none() {
@@ -121,9 +128,120 @@ fn controller_listener(fixed: &mut BTreeMap<String, Setting>, listeners: &str) {
     let origin = fixed.get("listeners").map_or(Origin::BuiltIn, |setting| setting.origin.clone());
     let value = format!("{listeners},{name}://127.0.0.1:{port}");
     fixed.insert("listeners".to_owned(), Setting { value, origin });
-    if let Some(map) = fixed.get_mut("listener.security.protocol.map")
-        && !map.value.to_uppercase().split(',').any(|pair| pair.trim().starts_with(&format!("{name}:")))
-    {
-        map.value = format!("{},{name}:PLAINTEXT", map.value);
+    // A map of one's own, or a listener with security, leaves the name of ours without a protocol.
+    let mapped = |map: &str| map.to_uppercase().split(',').any(|pair| pair.trim().starts_with(&format!("{name}:")));
+    match fixed.get_mut(MAP) {
+        Some(map) if !mapped(&map.value) => map.value = format!("{},{name}:PLAINTEXT", map.value),
+        Some(_) => {}
+        None => {
+            let default = broker_options().get(MAP).and_then(|key| key.default.text()).unwrap_or_default();
+            if !mapped(default) {
+                put(fixed, MAP, &format!("{default},{name}:PLAINTEXT"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::load::{Loaded, Loader, Notice};
+
+    fn environment(pairs: &[(&str, &str)]) -> Loaded {
+        let mut loader = Loader::new();
+        loader.environment(pairs.iter().copied());
+        loader.finish().unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    fn listeners(loaded: &Loaded) -> Vec<String> {
+        let listeners = &loaded.config.listeners;
+        let all = listeners.broker.iter().chain(&listeners.controller);
+        all.map(|l| format!("{}://{}:{}", l.name, l.host, l.port)).collect()
+    }
+
+    #[test]
+    fn nothing_at_all() {
+        let loaded = Loader::new().finish().expect("valid");
+        let config = &loaded.config;
+        assert_eq!(loaded.notices, []);
+        assert!(config.roles.broker && config.roles.controller);
+        assert_eq!(config.node_id.get(), 1);
+        assert_eq!(listeners(&loaded), ["PLAINTEXT://:9092", "CONTROLLER://127.0.0.1:9093"]);
+        assert_eq!(config.listeners.advertised, None);
+        assert_eq!(config.log_dirs, [std::path::PathBuf::from("./logrun-data")]);
+        assert_eq!(config.groups.initial_rebalance_delay_ms, 0);
+        assert_eq!(config.groups.offsets_topic_replication_factor, 1);
+        assert_eq!(config.transactions.state_log_min_isr, 1);
+    }
+
+    #[test]
+    fn a_port_of_ones_own_moves_the_controller_too() {
+        let with = |listeners: &str| {
+            let mut loader = Loader::new();
+            loader.put("listeners", listeners);
+            loader.finish().expect("valid")
+        };
+        assert_eq!(listeners(&with("PLAINTEXT://:19092")), ["PLAINTEXT://:19092", "CONTROLLER://127.0.0.1:19093"]);
+        assert_eq!(listeners(&with("PLAINTEXT://:0")), ["PLAINTEXT://:0", "CONTROLLER://127.0.0.1:0"]);
+        assert_eq!(listeners(&with("PLAINTEXT://:65535")), ["PLAINTEXT://:65535", "CONTROLLER://127.0.0.1:0"]);
+    }
+
+    #[test]
+    fn apaches_image() {
+        let loaded = environment(&[
+            ("KAFKA_NODE_ID", "7"),
+            ("KAFKA_PROCESS_ROLES", "broker,controller"),
+            ("KAFKA_LISTENERS", "PLAINTEXT://:9092,CONTROLLER://:9093"),
+            ("KAFKA_ADVERTISED_LISTENERS", "PLAINTEXT://localhost:9092"),
+            ("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER"),
+            ("KAFKA_LISTENER_SECURITY_PROTOCOL_MAP", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT"),
+            ("KAFKA_CONTROLLER_QUORUM_VOTERS", "7@localhost:9093"),
+            ("KAFKA_HEAP_OPTS", "-Xmx1g"),
+            ("CLUSTER_ID", "4L6g3nShT-eMCtK--X86sw"),
+        ]);
+        assert_eq!(listeners(&loaded), ["PLAINTEXT://:9092", "CONTROLLER://:9093"]);
+        assert_eq!(loaded.config.cluster_id.as_deref(), Some("4L6g3nShT-eMCtK--X86sw"));
+        assert_eq!(loaded.config.node_id.get(), 7);
+        assert_eq!(loaded.notices, []);
+    }
+
+    #[test]
+    fn a_compose_file_of_the_zookeeper_time() {
+        let loaded = environment(&[
+            ("KAFKA_BROKER_ID", "2"),
+            ("KAFKA_ZOOKEEPER_CONNECT", "zookeeper:2181"),
+            ("KAFKA_ADVERTISED_LISTENERS", "HOST://localhost:9092,INTERNAL://broker-1:29092"),
+            ("KAFKA_LISTENER_SECURITY_PROTOCOL_MAP", "HOST:PLAINTEXT,INTERNAL:PLAINTEXT"),
+            ("KAFKA_INTER_BROKER_LISTENER_NAME", "INTERNAL"),
+            ("KAFKA_SNAPSHOT_TRUST_EMPTY", "true"),
+        ]);
+        let config = &loaded.config;
+        assert_eq!(listeners(&loaded), ["HOST://:9092", "INTERNAL://:29092", "CONTROLLER://127.0.0.1:9093"]);
+        assert_eq!(config.node_id.get(), 2);
+        assert_eq!(config.listeners.inter_broker.as_str(), "INTERNAL");
+        let internal = config.listeners.advertised_of(&config.listeners.inter_broker).expect("advertised");
+        assert_eq!((internal.host.as_deref(), internal.port), (Some("broker-1"), 29092));
+        let said: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "environment variable KAFKA_SNAPSHOT_TRUST_EMPTY: snapshot.trust.empty is ignored: there is no ZooKeeper snapshot",
+                "environment variable KAFKA_ZOOKEEPER_CONNECT: zookeeper.connect is ignored: there is no ZooKeeper: the \
+                 metadata is in the node's own log",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_file_of_the_zookeeper_time() {
+        let mut loader = Loader::new();
+        loader
+            .file("server.properties", "broker.id=0\nzookeeper.connect=localhost:2181\nlog.dirs=/var/kafka\n")
+            .expect("valid");
+        let loaded = loader.finish().expect("valid");
+        assert!(loaded.config.roles.broker && loaded.config.roles.controller);
+        assert_eq!(loaded.config.node_id.get(), 0);
+        // What the file leaves out has Kafka's default, not the embedded one.
+        assert_eq!(loaded.config.groups.initial_rebalance_delay_ms, 3000);
+        assert!(loaded.notices.iter().any(|n| matches!(n, Notice::Assumed(_))), "{:?}", loaded.notices);
     }
 }

@@ -74,11 +74,13 @@ pub fn variable(name: &str, value: &str) -> Variable {
         _ => {}
     }
     let Some(rest) = name.strip_prefix("KAFKA_") else { return Variable::Ignored };
-    if IGNORED.contains(&name) || IGNORED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-        return Variable::Ignored;
-    }
     let option = option_name(rest.strip_prefix("CFG_").unwrap_or(rest));
-    if option.is_empty() { Variable::Ignored } else { Variable::Option(option) }
+    let foreign = IGNORED.contains(&name) || IGNORED_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    if option.is_empty() || (foreign && broker_options().get(&option).is_none()) {
+        Variable::Ignored
+    } else {
+        Variable::Option(option)
+    }
 }
 
 /// `LOG_RETENTION_MS` to `log.retention.ms`; `__` to `_`, `___` to `-`.
@@ -109,11 +111,6 @@ fn option_name(rest: &str) -> String {
 /// The variable that sets an option, for the reference page: `KAFKA_LOG_RETENTION_MS`.
 pub fn variable_of(key: &ConfigKey) -> String {
     format!("KAFKA_{}", key.name.replace('_', "__").replace('-', "___").replace('.', "_").to_uppercase())
-}
-
-/// Whether an option of that name exists, so that a variable is certainly meant for the broker.
-pub fn is_option(name: &str) -> bool {
-    broker_options().get(name).is_some()
 }
 
 #[cfg(test)]

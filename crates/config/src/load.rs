@@ -191,3 +191,130 @@ fn about(fixed: &BTreeMap<String, Setting>) -> Vec<Notice> {
     notices.extend(without_effect.into_iter().map(|(why, names)| Notice::NotActedOn { names, why }));
     notices
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fails(pairs: &[&str]) -> String {
+        let mut loader = Loader::new();
+        for pair in pairs {
+            let (name, value) = pair.split_once('=').expect("a pair");
+            loader.put(name, value);
+        }
+        loader.finish().map(|_| ()).expect_err("invalid").to_string()
+    }
+
+    #[test]
+    fn the_stronger_source_wins() {
+        let mut loader = Loader::new();
+        loader.file("f", "num.partitions=2\nfetch.max.bytes=2000\nlog.roll.ms=5\nprocess.roles=broker,controller\nnode.id=3\ncontroller.listener.names=C\nlisteners=PLAINTEXT://:1,C://:2").expect("valid");
+        loader.environment([("KAFKA_NUM_PARTITIONS", "3"), ("KAFKA_FETCH_MAX_BYTES", "3000")]);
+        loader.set("num.partitions=4").expect("known");
+        let config = loader.finish().expect("valid").config;
+        assert_eq!(config.topics.num_partitions, 4);
+        assert_eq!(config.fetch.max_bytes, 3000);
+        assert_eq!(config.topic_defaults.segment_ms, 5);
+        assert_eq!(config.topic_defaults.retention_ms, 604_800_000);
+    }
+
+    #[test]
+    fn unknown_names_are_told_of_in_a_file_and_refused_on_the_command_line() {
+        let mut loader = Loader::new();
+        loader.file("server.properties", "\noffset.retention.minutees=5\nmy.plugin.x=1").expect("valid");
+        let e = loader.set("log.segment.ms=5").expect_err("unknown");
+        assert_eq!(
+            e.to_string(),
+            "log.segment.ms is no option that Logrun knows: did you mean `log.roll.ms`? (`segment.ms` is the topic's name for it)"
+        );
+        assert!(loader.set("num.partitions").is_err());
+        let said: Vec<String> = loader.finish().expect("valid").notices.iter().map(ToString::to_string).collect();
+        assert!(
+            said.contains(
+                &"server.properties, line 3: my.plugin.x is no option that Logrun knows and is ignored".to_owned()
+            ),
+            "{said:?}"
+        );
+        assert!(said.contains(&"server.properties, line 2: offset.retention.minutees is no option that Logrun knows and is ignored; did you mean `offsets.retention.minutes`?".to_owned()), "{said:?}");
+    }
+
+    #[test]
+    fn what_changes_nothing_is_said_once_for_each_reason() {
+        let mut loader = Loader::new();
+        for pair in [
+            "num.io.threads=16",
+            "num.network.threads=9",
+            "log.cleaner.threads=4",
+            "num.recovery.threads.per.data.dir=2",
+        ] {
+            loader.set(pair).expect("known");
+        }
+        let notices = loader.finish().expect("valid").notices;
+        let said: Vec<(String, bool)> = notices.iter().map(|n| (n.to_string(), n.is_warning())).collect();
+        assert!(
+            said.contains(&(
+                "num.io.threads, num.network.threads have no effect: Logrun's threads follow the machine's cores"
+                    .to_owned(),
+                false
+            )),
+            "{said:?}"
+        );
+        assert!(!said.iter().any(|(text, _)| text.contains("recovery")), "the default changes nothing: {said:?}");
+    }
+
+    #[test]
+    fn all_unreadable_values_at_once_with_their_places() {
+        let mut loader = Loader::new();
+        loader.file("server.properties", "num.partitions=many\nprocess.roles=broker,controller\n").expect("valid");
+        loader.environment([("KAFKA_LOG_SEGMENT_BYTES", "10")]);
+        let e = loader.finish().map(|_| ()).expect_err("invalid").to_string();
+        assert_eq!(
+            e,
+            "environment variable KAFKA_LOG_SEGMENT_BYTES: log.segment.bytes=10: the least is 1048576\n\
+             server.properties, line 1: num.partitions=many: give a whole number up to 2147483647"
+        );
+    }
+
+    #[test]
+    fn sentences_about_contradictions() {
+        let sentences: Vec<String> = [
+            &["listeners=9092"][..],
+            &[
+                "listeners=PLAINTEXT://:9092,OTHER://:9092",
+                "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,OTHER:PLAINTEXT",
+            ],
+            &["listeners=INTERNAL://:9092"],
+            &["listeners=SSL://:9093"],
+            &["advertised.listeners=PLAINTEXT://0.0.0.0:9092"],
+            &["advertised.listeners=PLAINTEXT://a:9092,OTHER://a:1", "listeners=PLAINTEXT://:9092"],
+            &["process.roles=broker"],
+            &["process.roles=broker", "controller.quorum.voters=1@a:9093"],
+            &["controller.quorum.voters=2@a:9093"],
+            &["controller.quorum.voters=a:9093"],
+            &["node.id=1", "broker.id=2"],
+            &["process.roles=zookeeper"],
+            &["inter.broker.listener.name=NOWHERE"],
+            &["listener.security.protocol.map=PLAINTEXT:TLS"],
+            &["group.min.session.timeout.ms=9", "group.max.session.timeout.ms=8"],
+            &["log.retention.hours=0"],
+            &["authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer"],
+            &["max.connections.per.ip.overrides=localhost"],
+        ]
+        .into_iter()
+        .map(fails)
+        .collect();
+        insta::assert_snapshot!(sentences.join("\n"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[ -~\\n]{0,200}", name in 0usize..360, value in "[ -~]{0,30}") {
+            let mut loader = Loader::new();
+            let _ = loader.file("f", &text);
+            if let Some(key) = broker_options().iter().nth(name) {
+                loader.put(key.name, &value);
+            }
+            let _ = loader.finish();
+        }
+    }
+}

@@ -127,3 +127,60 @@ option_struct! {
         request_timeout_ms: i32 = "request.timeout.ms",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::Effect;
+    use crate::tables::{group_options, topic_options};
+    use crate::topic::TopicConfig;
+
+    /// Read where roles, ids, listeners, quorum and directories are read.
+    const ELSEWHERE: &[&str] = &[
+        "process.roles",
+        "node.id",
+        "broker.id",
+        "broker.rack",
+        "listeners",
+        "advertised.listeners",
+        "listener.security.protocol.map",
+        "inter.broker.listener.name",
+        "security.inter.broker.protocol",
+        "controller.listener.names",
+        "controller.quorum.voters",
+        "controller.quorum.bootstrap.servers",
+        "log.dir",
+        "log.dirs",
+        "metadata.log.dir",
+        "max.connections.per.ip.overrides",
+    ];
+
+    #[test]
+    fn what_is_said_to_have_an_effect_is_read_somewhere() {
+        let structs: &[&[&str]] = &[
+            SocketConfig::KEYS,
+            TopicsConfig::KEYS,
+            LogManagerConfig::KEYS,
+            FetchConfig::KEYS,
+            GroupCoordinatorConfig::KEYS,
+            TransactionConfig::KEYS,
+            ShareCoordinatorConfig::KEYS,
+            MetadataLogConfig::KEYS,
+            LifecycleConfig::KEYS,
+            ELSEWHERE,
+        ];
+        for name in structs.iter().copied().flatten() {
+            assert!(broker_options().get(name).is_some(), "{name} is read and not declared");
+        }
+        for key in broker_options().iter().filter(|key| key.effect == Effect::Active) {
+            let is_synonym = topic_options().iter().any(|topic| topic.synonyms.iter().any(|s| s.name == key.name));
+            assert!(is_synonym || structs.iter().any(|names| names.contains(&key.name)), "nothing reads {}", key.name);
+        }
+        for key in topic_options().iter() {
+            assert!(TopicConfig::KEYS.contains(&key.name), "TopicConfig lacks {}", key.name);
+        }
+        for key in group_options().iter() {
+            assert!(crate::group::GroupConfig::KEYS.contains(&key.name), "GroupConfig lacks {}", key.name);
+        }
+    }
+}

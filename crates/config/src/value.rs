@@ -159,7 +159,11 @@ fn throttled_replicas(items: &[String]) -> bool {
         return true;
     }
     let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    items.iter().all(|item| item.split_once(':').is_some_and(|(partition, broker)| number(partition) && number(broker)))
+    // Kafka lets a list of nothing but commas pass.
+    items.iter().all(String::is_empty)
+        || items
+            .iter()
+            .all(|item| item.split_once(':').is_some_and(|(partition, broker)| number(partition) && number(broker)))
 }
 
 /// As Kafka answers DescribeConfigs.
