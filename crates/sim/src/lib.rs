@@ -1,1 +1,26 @@
 //! The whole node under seeded virtual time with faults, checked against a model.
+//!
+//! [`run`] does everything for one seed: it draws a [`plan::Plan`], lets processes live and die on one simulated disk
+//! while workloads produce, read, join and administer, and asks the model whether what clients were told can be true.
+//! The same seed gives the same [`Outcome::trace`]; what makes it differ is a fault of the node.
+//!
+//! Only `world.rs` knows how a node is started and stopped. Nothing here looks inside it: clients speak the wire.
+
+pub mod client;
+pub mod model;
+mod panics;
+pub mod phase;
+pub mod plan;
+mod run;
+mod stats;
+mod system;
+pub mod tag;
+#[cfg(test)]
+mod toy;
+mod trace;
+mod workload;
+
+pub use run::{Outcome, run};
+pub use stats::Stats;
+pub use system::{Local, Process, System};
+pub use trace::{Sink, Trace};

@@ -1,0 +1,160 @@
+//! [`Plan`]: what a run will do, drawn from its seed before anything happens.
+//!
+//! Sizes are small, so that many things meet: few partitions, few members, short segments, short phases. What the
+//! plan does not fix (which partition, how many records, when a connection breaks) the workloads draw as they go.
+
+use logrun_io::Random;
+use logrun_io::disk::Fault;
+
+/// How the life of a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It is asked to stop and stops.
+    Stop,
+    /// It dies at some moment: what it wrote stays.
+    Kill,
+    /// The power fails: what was not synced may go.
+    PowerCut,
+}
+
+/// What the disk does wrong while a process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskFault {
+    /// The `nth` change from when the workloads begin fails.
+    Once { nth: u64, fault: Fault },
+    /// One change in `one_in` fails.
+    Often { one_in: u64, fault: Fault },
+    /// Only so many bytes more fit, until `lifted_after_ms`.
+    Full { bytes: u64, lifted_after_ms: u64 },
+}
+
+/// One life of the process.
+#[derive(Clone, Debug)]
+pub struct PhasePlan {
+    /// How long it serves before its end begins, in virtual milliseconds.
+    pub length_ms: u64,
+    pub end: End,
+    /// A kill or power cut comes at this change of the disk, counted from the process's start, if it comes to that.
+    pub at_mutation: Option<u64>,
+    pub fault: Option<DiskFault>,
+}
+
+/// How a producer works.
+#[derive(Clone, Copy, Debug)]
+pub struct ProducerPlan {
+    pub idempotent: bool,
+    pub acks: i16,
+    /// How many batches it has under way at most.
+    pub in_flight: u64,
+}
+
+/// A whole run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What is acknowledged has been synced (`log.flush.interval.messages=1`).
+    pub synced: bool,
+    /// The data topics, by their number of partitions.
+    pub partitions: Vec<i32>,
+    pub producers: Vec<ProducerPlan>,
+    pub readers: usize,
+    pub members: usize,
+    /// Makes, deletes and changes topics.
+    pub admin: bool,
+    /// `log.segment.ms`.
+    pub segment_ms: u64,
+    /// `group.initial.rebalance.delay.ms`.
+    pub rebalance_delay_ms: u64,
+    pub phases: Vec<PhasePlan>,
+}
+
+impl Plan {
+    pub fn new(random: &Random) -> Self {
+        let r = random;
+        let synced = r.chance(1, 2);
+        let producers = (0..1 + r.below(3)).map(|_| producer(r)).collect();
+        let members = if r.chance(1, 3) { 1 + r.below(3) as usize } else { 0 };
+        Self {
+            synced,
+            partitions: (0..1 + r.below(2)).map(|_| 1 + r.below(3) as i32).collect(),
+            producers,
+            readers: r.below(3) as usize,
+            members,
+            admin: r.chance(1, 2),
+            segment_ms: [200, 1_000, 60_000][r.below(3) as usize],
+            rebalance_delay_ms: if r.chance(1, 2) { 0 } else { 500 },
+            phases: (0..2 + r.below(3)).map(|_| phase(r, members > 0)).collect(),
+        }
+    }
+
+    /// The settings of the node, as in `server.properties`.
+    pub fn settings(&self) -> Vec<(String, String)> {
+        let mut settings: Vec<(String, String)> = [
+            ("process.roles", "broker,controller"),
+            ("node.id", "1"),
+            ("controller.quorum.voters", "1@127.0.0.1:9093"),
+            ("listeners", "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"),
+            ("controller.listener.names", "CONTROLLER"),
+            ("log.dirs", "/data"),
+            ("auto.create.topics.enable", "false"),
+            ("offsets.topic.num.partitions", "2"),
+            ("offsets.topic.replication.factor", "1"),
+            ("transaction.state.log.num.partitions", "2"),
+            ("transaction.state.log.replication.factor", "1"),
+            ("group.min.session.timeout.ms", "1000"),
+            ("log.index.interval.bytes", "512"),
+        ]
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
+        settings.push(("log.segment.ms".into(), self.segment_ms.to_string()));
+        settings.push(("group.initial.rebalance.delay.ms".into(), self.rebalance_delay_ms.to_string()));
+        if self.synced {
+            settings.push(("log.flush.interval.messages".into(), "1".into()));
+        }
+        settings
+    }
+}
+
+fn producer(r: &Random) -> ProducerPlan {
+    let idempotent = r.chance(1, 2);
+    let acks = if idempotent || r.chance(1, 2) { -1 } else { r.below(2) as i16 };
+    let in_flight = if idempotent { 1 + r.below(5) } else { 1 };
+    ProducerPlan { idempotent, acks, in_flight }
+}
+
+fn phase(r: &Random, has_members: bool) -> PhasePlan {
+    let end = [End::Stop, End::Kill, End::PowerCut][r.below(3) as usize];
+    let early = r.chance(1, 4);
+    let at_mutation = match end {
+        End::Stop => None,
+        _ => r.chance(2, 3).then(|| 1 + r.below(if early { 80 } else { 600 })),
+    };
+    let fault = r.chance(1, 5).then(|| {
+        let fault = [Fault::Io, Fault::NoSpace, Fault::Torn][r.below(3) as usize];
+        match r.below(3) {
+            0 => DiskFault::Once { nth: 1 + r.below(100), fault },
+            1 => DiskFault::Often { one_in: 10 + r.below(100), fault },
+            _ => DiskFault::Full { bytes: r.below(20_000), lifted_after_ms: 500 + r.below(3_000) },
+        }
+    });
+    let length_ms = if has_members { 3_000 + r.below(12_000) } else { 300 + r.below(3_000) };
+    PhasePlan { length_ms, end, at_mutation, fault }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_has_one_plan_and_the_seeds_have_them_all() {
+        let plans: Vec<Plan> = (0..300).map(|seed| Plan::new(&Random::from_seed(seed))).collect();
+        let again: Vec<Plan> = (0..300).map(|seed| Plan::new(&Random::from_seed(seed))).collect();
+        assert_eq!(format!("{plans:?}"), format!("{again:?}"));
+        let phases: Vec<&PhasePlan> = plans.iter().flat_map(|p| &p.phases).collect();
+        for end in [End::Stop, End::Kill, End::PowerCut] {
+            assert!(phases.iter().filter(|p| p.end == end).count() > 100);
+        }
+        assert!(plans.iter().any(|p| p.members == 3) && plans.iter().any(|p| p.producers.len() == 3));
+        assert!(phases.iter().any(|p| matches!(p.fault, Some(DiskFault::Full { .. }))));
+    }
+}
