@@ -13,7 +13,11 @@ impl Log {
     pub fn plan_flush(&mut self, now: Now) -> Result<Option<FlushPlan>, LogError> {
         self.check_online()?;
         self.last_flush = now;
-        if self.recovery_point == self.log_end_offset && self.unsynced_files.is_empty() && !self.epochs_dirty {
+        if self.recovery_point == self.log_end_offset
+            && self.unsynced_files.is_empty()
+            && !self.epochs_dirty
+            && self.sync.has_synced_names()
+        {
             return Ok(None);
         }
         self.write_epochs()?;

@@ -144,7 +144,7 @@ impl Log {
         self.topic_id
     }
 
-    /// Writes `partition.metadata`. On the device with the next flush, as the log's first records are.
+    /// Writes `partition.metadata`. On the device when the next append or flush that waits for it is.
     pub fn set_topic_id(&mut self, topic_id: TopicId) -> Result<(), LogError> {
         if self.topic_id == Some(topic_id) {
             return Ok(());
@@ -163,7 +163,7 @@ impl Log {
         file.set_len(0).during("cut", &tmp)?;
         file.write_all_at(0, &[std::io::IoSlice::new(contents)]).during("write", &tmp)?;
         disk.rename(&tmp, &path).during("rename", &path)?;
-        self.unsynced_files.insert(path);
+        self.sync.replaced(path);
         self.sync.renamed_in(&self.dir);
         Ok(())
     }

@@ -15,26 +15,20 @@ use std::sync::Arc;
 
 use logrun_io::disk::read_all;
 use logrun_model::{Now, Offset};
-use logrun_partition::{EpochCache, ProducerStateManager, ProducerUpdate, TransactionVersion};
-use logrun_record::{AppendOrigin, Limits};
+use logrun_partition::{EpochCache, ProducerStateManager};
 
 use crate::config::LogConfig;
 use crate::error::{IoContext, LogError};
 use crate::files::PartitionMetadata;
 use crate::log::{Log, LogEnv, new_segment};
 use crate::names::{
-    DELETED_SUFFIX, LEADER_EPOCH_CHECKPOINT, LOG_SUFFIX, PARTITION_METADATA, SEGMENT_SUFFIXES, SNAPSHOT_SUFFIX,
-    parse_segment_name, segment_path,
+    LEADER_EPOCH_CHECKPOINT, LOG_SUFFIX, PARTITION_METADATA, SEGMENT_SUFFIXES, SNAPSHOT_SUFFIX, parse_segment_name,
 };
-use crate::producers::aborted;
-use crate::segment::{IndexBuilder, Segment};
+use crate::replay::load_producers;
+use crate::segment::Segment;
 use crate::swap::settle;
 use crate::sync::SyncState;
 use crate::tail::Tail;
-use crate::walk::{WalkError, Walker};
-
-/// How much is read at a time when whole batches are checked.
-const RECOVERY_CHUNK_BYTES: usize = 1 << 20;
 
 /// What the checkpoints beside the log say of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +108,8 @@ impl Log {
         let end = log.log_end_offset;
         load_producers(&mut log, from, end, now)?;
         log.drop_stray_snapshots()?;
+        // Opened, it needs neither descriptors nor indexes before somebody reads or appends.
+        log.release_idle();
         log.refresh_sealed();
         log.sync.opened(end, log.recovery_point);
         if log.recovery_point < end {
@@ -174,111 +170,6 @@ impl Log {
         Ok(())
     }
 
-    /// Finds where the log ends, checking and cutting what has to be.
-    fn recover(&mut self, state: OpenState, report: &mut RecoveryReport) -> Result<(), LogError> {
-        self.drop_abandoned_segment()?;
-        let Some((&last, _)) = self.segments.last_key_value() else { return Ok(()) };
-        let first = if state.clean_shutdown { last } else { self.floor(state.recovery_point) };
-        let mut bases: Vec<Offset> = self.segments.range(first..).map(|(o, _)| *o).collect();
-        if state.clean_shutdown {
-            match self.segments[&last].next_offset() {
-                Ok(end) => {
-                    self.log_end_offset = end;
-                    self.recovery_point = end;
-                    return Ok(());
-                }
-                // The shutdown was clean, and still this is no log's end: somebody else was here.
-                Err(LogError::Corrupt { .. }) => bases = vec![last],
-                Err(e) => return Err(e),
-            }
-        }
-        let recovery_point = if state.clean_shutdown { Offset(0) } else { state.recovery_point };
-        let epochs_before = self.epochs.clone();
-        let mut end = bases[0];
-        let mut stop = None;
-        let mut previous = None;
-        for base in bases {
-            // A power cut may have taken the end of a segment and left the next one. Only compaction leaves
-            // gaps for good, so with it they can't be told apart.
-            if let Some((base_before, size)) = previous
-                && base > end
-                && base > recovery_point
-                && !self.config.compact
-            {
-                stop = Some((base_before, size, format!("offsets {end} to {base} are missing")));
-                break;
-            }
-            let segment = self.segments.get_mut(&base).expect("its key was just read");
-            previous = Some((base, segment.size));
-            let checked = check_segment(segment, &mut self.epochs, end.max(base), recovery_point, report)?;
-            end = checked.end.max(end);
-            if let Some((position, reason)) = checked.stop {
-                stop = Some((base, position, reason));
-                break;
-            }
-        }
-        if let Some((base, position, reason)) = stop {
-            self.cut_behind(base, position, reason, report)?;
-        }
-        self.epochs_dirty |= self.epochs != epochs_before;
-        self.log_end_offset = end;
-        self.recovery_point = recovery_point.min(end);
-        Ok(())
-    }
-
-    /// Removes an empty last segment that begins inside of the one before it: a roll that failed, whose
-    /// removal a power cut has undone.
-    fn drop_abandoned_segment(&mut self) -> Result<(), LogError> {
-        let mut newest = self.segments.values().rev();
-        let (Some(last), Some(before)) = (newest.next(), newest.next()) else { return Ok(()) };
-        if last.size > 0 {
-            return Ok(());
-        }
-        let base = last.base_offset();
-        let start = before.shared.trusted_sparse(before.size, base)?.map_or(0, |(offset, _)| offset.last().1);
-        let mut walker = before.shared.headers(start, before.size)?;
-        // Whatever is torn in it is for its recovery to find.
-        while let Ok(Some(span)) = walker.next_span() {
-            if span.last_offset >= base {
-                self.unmake_segment(base)?;
-                self.segments.remove(&base);
-                return self.env.io.disk.sync_dir(&self.dir).during("sync", &self.dir);
-            }
-        }
-        Ok(())
-    }
-
-    /// Cuts the segment `base` at `position` and removes all later ones, which nothing vouches for. From the
-    /// last one down and for good, so that what is left after another crash has no hole either, and nothing
-    /// comes back behind what is written next.
-    fn cut_behind(
-        &mut self,
-        base: Offset,
-        position: u64,
-        reason: String,
-        report: &mut RecoveryReport,
-    ) -> Result<(), LogError> {
-        while let Some((&last, segment)) = self.segments.last_key_value()
-            && last > base
-        {
-            let path = segment.shared.file.path();
-            segment.shared.mark_deleted(DELETED_SUFFIX).during("rename", &path)?;
-            self.segments.remove(&last);
-            report.removed_segments += 1;
-        }
-        if report.removed_segments > 0 {
-            self.env.io.disk.sync_dir(&self.dir).during("sync", &self.dir)?;
-        }
-        let segment = self.segments.get_mut(&base).expect("it was just checked");
-        let path = segment.shared.file.path();
-        let file = segment.shared.file.writer().during("open", &path)?;
-        file.set_len(position).during("cut", &path)?;
-        file.sync_data().during("sync", &path)?;
-        report.cut = Some(Cut { path, position, bytes: segment.size - position, reason });
-        segment.size = position;
-        Ok(())
-    }
-
     /// Makes sure that there is a segment, and that the log doesn't end before it starts.
     fn settle_start(&mut self, state: OpenState, now: Now, report: &mut RecoveryReport) -> Result<(), LogError> {
         let start = state.log_start_offset;
@@ -301,35 +192,6 @@ impl Log {
         let first = *self.segments.first_key_value().expect("there is one now").0;
         self.log_start_offset = start.max(first);
         Ok(())
-    }
-
-    /// The latest snapshot that can be believed, after removing those that can't; none if there is no such.
-    pub(crate) fn usable_snapshot(&mut self, trusted: Offset, clean: bool, now: Now) -> Result<Offset, LogError> {
-        let mut trusted = trusted.min(self.log_end_offset);
-        // A transaction index that isn't whole is built again, which takes the state from where it begins.
-        for (base, s) in &self.segments {
-            if matches!(s.shared.with_txn(|_| ()), Err(LogError::Corrupt { .. })) {
-                s.shared.reset_txn();
-                trusted = trusted.min(*base);
-            }
-        }
-        let had_any = !self.snapshots.is_empty();
-        for offset in self.snapshots.range(trusted.next()..).copied().collect::<Vec<_>>() {
-            self.remove_snapshot(offset)?;
-        }
-        while let Some(&offset) = self.snapshots.last() {
-            let path = segment_path(&self.dir, offset, SNAPSHOT_SUFFIX);
-            let file = read_all(&*self.env.io.disk, &path).during("read", &path)?.unwrap_or_default();
-            match self.producers.load_snapshot(offset, &file, now.wall) {
-                Ok(()) => return Ok(offset),
-                Err(e) => {
-                    tracing::warn!(path = %path.display(), error = %e, "removing a corrupt snapshot");
-                    self.remove_snapshot(offset)?;
-                }
-            }
-        }
-        // A log that was closed cleanly without ever having a snapshot is of a Kafka before idempotence.
-        Ok(if clean && !had_any { self.log_end_offset } else { Offset::NONE })
     }
 }
 
@@ -402,142 +264,4 @@ fn empty_log(
         offline: false,
         env: env.clone(),
     }
-}
-
-/// What the batches of a segment turned out to be.
-struct Checked {
-    /// The offset behind the last sound batch.
-    end: Offset,
-    /// Where the first one begins that is not sound, and why it isn't.
-    stop: Option<(u64, String)>,
-}
-
-/// Checks a segment's batches, from the recovery point on if the indexes below it can be believed, and
-/// builds the indexes from them.
-fn check_segment(
-    segment: &mut Segment,
-    epochs: &mut EpochCache,
-    expected: Offset,
-    recovery_point: Offset,
-    report: &mut RecoveryReport,
-) -> Result<Checked, LogError> {
-    let (shared, size) = (segment.shared.clone(), segment.size);
-    let base = shared.base_offset;
-    let trusted = if recovery_point > base { shared.trusted_sparse(size, recovery_point)? } else { None };
-    let interval_bytes = shared.index_interval_bytes();
-    let (mut builder, start) = match trusted {
-        Some((offset, time)) => {
-            let position = offset.last().1;
-            (IndexBuilder::resume(offset, time, interval_bytes), position)
-        }
-        None => (IndexBuilder::new(base, interval_bytes), 0),
-    };
-    let file = shared.file.reader().during("open", &shared.file.path())?;
-    let mut walker = Walker::new(file, start, size, RECOVERY_CHUNK_BYTES);
-    let (mut end, mut next) = (base, if start == 0 { expected } else { base });
-    let mut first = true;
-    let stop = loop {
-        let position = walker.position();
-        match walker.next_span() {
-            Ok(None) => break None,
-            Err(WalkError::NotABatch { reason, .. }) => break Some((position, reason)),
-            Err(e) => return Err(shared.walk_error(e)),
-            Ok(Some(span)) => {
-                let batch = match walker.batch(&span) {
-                    Ok(b) => b,
-                    Err(WalkError::NotABatch { reason, .. }) => break Some((position, reason)),
-                    Err(e) => return Err(shared.walk_error(e)),
-                };
-                if let Err(e) = batch.verify_crc() {
-                    break Some((position, e.to_string()));
-                }
-                if span.last_offset < next {
-                    break Some((position, format!("offset {} comes after {next}", span.base_offset)));
-                }
-                if first {
-                    epochs.truncate_from_end(span.base_offset);
-                    first = false;
-                }
-                if epochs.latest_epoch().is_none_or(|latest| span.leader_epoch > latest) {
-                    epochs.assign(span.leader_epoch, span.base_offset);
-                }
-                // The batch at the last trusted entry is in the index already.
-                if start == 0 || position > start {
-                    builder.add(&span);
-                } else {
-                    builder.skip(&span);
-                }
-                next = span.next_offset();
-                end = next;
-            }
-        }
-    };
-    report.checked_segments += 1;
-    report.checked_bytes += walker.position() - start;
-    segment.set_max_timestamp(builder.max());
-    let (offset, time) = builder.finish();
-    shared.set_sparse(offset, time);
-    Ok(Checked { end, stop })
-}
-
-/// Replays the batches from the loaded snapshot at `from` (none: from the log's start) up to `end` into the
-/// producers' state and the transaction indexes.
-pub(crate) fn load_producers(log: &mut Log, from: Offset, end: Offset, now: Now) -> Result<(), LogError> {
-    let from = if from.is_some() {
-        if log.producers.map_end_offset() != from || !log.snapshots.contains(&from) {
-            let path = segment_path(&log.dir, from, SNAPSHOT_SUFFIX);
-            let file = read_all(&*log.env.io.disk, &path).during("read", &path)?.unwrap_or_default();
-            if log.producers.load_snapshot(from, &file, now.wall).is_err() {
-                log.producers.truncate_fully_and_start_at(from);
-            }
-        }
-        from
-    } else {
-        log.producers.truncate_fully_and_start_at(log.log_start_offset);
-        log.log_start_offset
-    };
-    let limits = Limits::default();
-    let bases: Vec<Offset> = log.segments.range(log.floor(from)..).map(|(base, _)| *base).collect();
-    for base in &bases {
-        if *base > from && end > from {
-            // As a roll would have left it.
-            log.producers.update_map_end_offset(*base);
-            log.take_snapshot()?;
-        }
-        let s = &log.segments[base];
-        s.shared.with_txn(|index| index.truncate_to(from.max(*base)))?;
-        if end <= from || s.size == 0 {
-            continue;
-        }
-        let position = if from > *base { s.position_of(from)? } else { 0 };
-        let mut walker = s.shared.headers(position, s.size)?;
-        while let Some(span) = walker.next_span().map_err(|e| s.shared.walk_error(e))? {
-            let Some(h) = span.header.filter(|h| h.has_producer_id()) else { continue };
-            if span.last_offset < from || span.last_offset >= end {
-                continue;
-            }
-            let completed = if h.is_control() {
-                let batch = walker.batch(&span).map_err(|e| s.shared.walk_error(e))?;
-                let corrupt =
-                    |reason: String| LogError::Corrupt { path: s.shared.file.path(), position: span.position, reason };
-                let batch = batch.v2().ok_or_else(|| corrupt("a control batch of an old format".to_owned()))?;
-                log.producers.replay(batch, &limits).map_err(|e| corrupt(e.to_string()))?
-            } else {
-                let mut update = ProducerUpdate::default();
-                let version = TransactionVersion::default();
-                match log.producers.prepare(&mut update, &h, None, AppendOrigin::Replication, version) {
-                    Ok(_) => log.producers.update(update),
-                    Err(e) => unreachable!("a replicated batch was refused: {e}"),
-                }
-            };
-            for txn in completed.iter().filter_map(aborted) {
-                s.shared.with_txn(|index| index.append(txn))?;
-            }
-        }
-    }
-    log.producers.update_map_end_offset(end);
-    if from.is_some() && log.snapshots.contains(&from) {
-        log.producers.snapshot_taken(from);
-    }
-    Ok(())
 }

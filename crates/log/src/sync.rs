@@ -69,6 +69,8 @@ struct Inner {
     dirty: Vec<Arc<SegmentShared>>,
     /// Directories with names that were not synced.
     dirs: BTreeSet<PathBuf>,
+    /// Small files that were replaced and not synced.
+    files: BTreeSet<PathBuf>,
     failed: Option<LogError>,
 }
 
@@ -99,6 +101,17 @@ impl SyncState {
         self.inner.lock().dirs.insert(dir.to_path_buf());
     }
 
+    /// The file at `path` was replaced.
+    pub fn replaced(&self, path: PathBuf) {
+        self.inner.lock().files.insert(path);
+    }
+
+    /// Whether every replaced file and changed name is on the device.
+    pub fn has_synced_names(&self) -> bool {
+        let i = self.inner.lock();
+        i.files.is_empty() && i.dirs.is_empty()
+    }
+
     /// `segment` is no longer part of the log.
     pub fn forget(&self, segment: &Arc<SegmentShared>) {
         self.inner.lock().dirty.retain(|s| !Arc::ptr_eq(s, segment));
@@ -118,6 +131,8 @@ impl SyncState {
         if i.dirs.remove(from) {
             i.dirs.insert(to.to_path_buf());
         }
+        let files = std::mem::take(&mut i.files);
+        i.files = files.into_iter().map(|p| p.file_name().map_or_else(|| p.clone(), |n| to.join(n))).collect();
     }
 
     /// Counts truncations.
@@ -128,14 +143,16 @@ impl SyncState {
     /// Syncs all that was written so far; waits for the device.
     pub fn sync_now(&self) -> Result<(), LogError> {
         let _device = self.device.lock();
-        let (written, generation, dirty, dirs) = {
+        let (written, generation, dirty, dirs, files) = {
             let mut i = self.inner.lock();
             if let Some(e) = &i.failed {
                 return Err(e.clone());
             }
-            (i.written, i.generation, std::mem::take(&mut i.dirty), std::mem::take(&mut i.dirs))
+            let i = &mut *i;
+            let (dirty, dirs) = (std::mem::take(&mut i.dirty), std::mem::take(&mut i.dirs));
+            (i.written, i.generation, dirty, dirs, std::mem::take(&mut i.files))
         };
-        let result = self.sync_all(&dirty, &dirs);
+        let result = self.sync_all(&dirty, &files, &dirs);
         let mut i = self.inner.lock();
         match &result {
             Ok(()) if i.generation == generation => i.synced = i.synced.max(written),
@@ -145,7 +162,15 @@ impl SyncState {
         result
     }
 
-    fn sync_all(&self, segments: &[Arc<SegmentShared>], dirs: &BTreeSet<PathBuf>) -> Result<(), LogError> {
+    fn sync_all(
+        &self,
+        segments: &[Arc<SegmentShared>],
+        files: &BTreeSet<PathBuf>,
+        dirs: &BTreeSet<PathBuf>,
+    ) -> Result<(), LogError> {
+        for path in files {
+            self.sync_path(path)?;
+        }
         for s in segments {
             // A file that is gone was deleted in the meantime.
             unless_gone(s.file.reader().and_then(|f| f.sync_data())).during("sync", &s.file.path())?;

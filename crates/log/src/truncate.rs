@@ -9,7 +9,7 @@ use logrun_model::{Now, Offset};
 
 use crate::error::{IoContext, LogError};
 use crate::log::Log;
-use crate::open::load_producers;
+use crate::replay::load_producers;
 
 impl Log {
     /// Removes everything at and after `offset`; nothing if the log ends there or before. Waits for the

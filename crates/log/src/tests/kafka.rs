@@ -120,7 +120,7 @@ fn a_killed_kafkas_directory_is_recovered() {
         let world = copied();
         let dir = Path::new("/data").join(name);
         // As after a kill: preallocated indexes, a torn tail, no snapshot at the end.
-        let active = world.io.disk.list(&dir).unwrap().into_iter().filter(|e| e.name.ends_with(".log")).next_back();
+        let active = world.io.disk.list(&dir).unwrap().into_iter().rfind(|e| e.name.ends_with(".log"));
         let active = active.unwrap().name;
         for suffix in [".index", ".timeindex"] {
             let path = dir.join(active.replace(".log", suffix));
@@ -192,7 +192,7 @@ fn old_formats_are_read() {
             let t = TimestampMs(1_600_000_000_000 + offset * 1000 - 500);
             let found = log.plan_offset_for_timestamp(t).run().unwrap().unwrap();
             assert_eq!(found.offset.get(), offset);
-            assert_eq!(log.read(Offset(offset), Offset(24), 1, true).unwrap().next_offset > Offset(offset), true);
+            assert!(log.read(Offset(offset), Offset(24), 1, true).unwrap().next_offset > Offset(offset));
         }
         log.append(&[batch_at(24, 2, 5)], world.now()).unwrap();
         log.truncate_to(Offset(16), world.now()).unwrap();
