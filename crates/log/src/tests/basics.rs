@@ -306,16 +306,6 @@ fn sync_durability_waits_for_the_device() {
     assert!(block_on(failing.wait()).unwrap_err().is_storage_failure());
 }
 
-/// Runs a future that never waits for anything outside.
-fn block_on<F: Future>(f: F) -> F::Output {
-    let mut f = std::pin::pin!(f);
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    match f.as_mut().poll(&mut cx) {
-        std::task::Poll::Ready(v) => v,
-        std::task::Poll::Pending => panic!("the future waits"),
-    }
-}
-
 #[test]
 fn a_deleted_partition_can_be_read_to_the_end() {
     let world = World::new(1);

@@ -62,14 +62,32 @@ impl Model {
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
-    Append { batches: u8, records: u8 },
-    Producer { producer: u8, transactional: bool },
-    Marker { producer: u8, commit: bool },
+    Append {
+        batches: u8,
+        records: u8,
+    },
+    Producer {
+        producer: u8,
+        transactional: bool,
+    },
+    Marker {
+        producer: u8,
+        commit: bool,
+    },
+    /// Waits until what was appended is durable, as a produce under `logrun.durability=sync` does.
+    Sync,
     Flush,
     Checkpoint,
     Roll,
-    Truncate { percent: u8 },
-    Delete { percent: u8 },
+    Truncate {
+        percent: u8,
+    },
+    StartAnew {
+        ahead: u8,
+    },
+    Delete {
+        percent: u8,
+    },
     Reopen,
 }
 
@@ -78,10 +96,12 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (1u8..4, 1u8..5).prop_map(|(batches, records)| Op::Append { batches, records }),
         2 => (0u8..3, any::<bool>()).prop_map(|(producer, transactional)| Op::Producer { producer, transactional }),
         1 => (0u8..3, any::<bool>()).prop_map(|(producer, commit)| Op::Marker { producer, commit }),
+        1 => Just(Op::Sync),
         2 => Just(Op::Flush),
         2 => Just(Op::Checkpoint),
         1 => Just(Op::Roll),
         1 => (0u8..110).prop_map(|percent| Op::Truncate { percent }),
+        1 => (0u8..20).prop_map(|ahead| Op::StartAnew { ahead }),
         1 => (0u8..100).prop_map(|percent| Op::Delete { percent }),
         1 => Just(Op::Reopen),
     ]
@@ -152,6 +172,24 @@ impl Run {
             Op::Marker { producer, commit } => {
                 self.append(log, vec![marker(end, i64::from(producer) + 10, commit)])?;
                 self.in_txn[usize::from(producer)] = false;
+                Ok(())
+            }
+            Op::Sync => {
+                block_on(log.sync.durable().wait())?;
+                self.model.flushed = end;
+                Ok(())
+            }
+            Op::StartAnew { ahead } => {
+                let at = log.log_start_offset().get() + i64::from(ahead);
+                self.model.truncating = Some(self.model.start);
+                log.truncate_fully_and_start_at(Offset(at), now)?;
+                self.model.truncating = None;
+                self.model.batches.clear();
+                // The caller writes both checkpoints before the next append.
+                (self.model.start, self.model.start_max) = (at, at);
+                (self.model.flushed, self.model.recovery_point) = (at, at);
+                self.epoch += 1;
+                self.in_txn = [false; 3];
                 Ok(())
             }
             Op::Flush | Op::Checkpoint => {

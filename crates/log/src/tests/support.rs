@@ -147,3 +147,13 @@ fn place(b: BatchBuilder, base_offset: i64, epoch: i32) -> PreparedBatch {
     p.assign(Offset(base_offset), LeaderEpoch(epoch));
     p
 }
+
+/// Runs a future that never waits for anything outside.
+pub(crate) fn block_on<F: Future>(f: F) -> F::Output {
+    let mut f = std::pin::pin!(f);
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    match f.as_mut().poll(&mut cx) {
+        std::task::Poll::Ready(v) => v,
+        std::task::Poll::Pending => panic!("the future waits"),
+    }
+}
