@@ -1,1 +1,44 @@
-//! The logrun command line.
+//! The logrun command line: parsing, the run of a node until a signal, small look-ups.
+//!
+//! It reads the configuration file and the environment, which nothing below does, and hands text to `logrun-config`
+//! and a checked configuration to `logrun-node`. It never reaches into the broker. What goes wrong is one sentence
+//! with the cause and the remedy, and exit code 1, or 2 if the command line itself is wrong.
+
+mod args;
+mod banner;
+mod failure;
+mod logging;
+mod lookup;
+mod serve;
+mod source;
+mod storage;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::failure::Failure;
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let started = Instant::now();
+    let cli = Cli::parse();
+    let result = match &cli.command {
+        None => serve::serve(&cli.serve, started),
+        Some(Command::Serve(args)) => serve::serve(args, started),
+        Some(Command::Config(command)) => lookup::run(command).and_then(|text| print(&text)),
+        Some(Command::Storage(command)) => storage::run(command).and_then(|text| print(&text)),
+    };
+    result.unwrap_or_else(|failure| failure.report())
+}
+
+fn print(text: &str) -> Result<ExitCode, Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // `logrun config list | head` has what it wanted.
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new(format!("can't print: {e}"))),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -163,7 +163,7 @@ const BROKER_SYNONYMS: &[&[&str]] = &[
     &["log.roll.jitter.ms", "log.roll.jitter.hours"],
 ];
 
-fn synonyms_of<'a>(name: &'a str) -> Vec<&'a str> {
+fn synonyms_of(name: &str) -> Vec<&str> {
     if let Some(known) = BROKER_SYNONYMS.iter().find(|names| names.contains(&name)) {
         return known.to_vec();
     }

@@ -77,7 +77,8 @@ pub(crate) fn complete(fixed: &mut BTreeMap<String, Setting>, has_file: bool, no
         return;
     }
     for (name, value) in WITHOUT_FILE {
-        if !fixed.contains_key(*name) && !(*name == "log.dirs" && fixed.contains_key("log.dir")) {
+        let older_name_is_set = *name == "log.dirs" && fixed.contains_key("log.dir");
+        if !fixed.contains_key(*name) && !older_name_is_set {
             put(fixed, name, value);
         }
     }

@@ -365,7 +365,7 @@ fn advertised(
         if !names.insert(endpoint.name.clone()) {
             return Err(inconsistent(format!("{OPTION} has {} twice: keep one", endpoint.name)));
         }
-        if endpoint.host != "" && is_wildcard(&endpoint.host) {
+        if !endpoint.host.is_empty() && is_wildcard(&endpoint.host) {
             return Err(inconsistent(format!(
                 "{OPTION} has {endpoint}, and nobody can connect to {}: write a name or address that clients reach, or \
                  leave {OPTION} out and each client is told the address that it used",

@@ -50,12 +50,14 @@ pub fn hint(name: &str, scope: Scope) -> Option<String> {
             best = Some((distance, sentence()));
         }
     };
-    if scope == Scope::Broker
-        && let Some(rest) = name.strip_prefix("log.")
-    {
+    if scope == Scope::Broker {
+        // A topic's name, with or without the `log.` that most brokers' names for it have.
+        let rest = name.strip_prefix("log.");
         for key in topic_options().iter() {
             if let Some(synonym) = key.synonyms.first() {
-                offer(distance(rest, key.name), &|| {
+                let plain = distance(name, key.name);
+                let distance = rest.map_or(plain, |rest| distance(rest, key.name).min(plain));
+                offer(distance, &|| {
                     format!("did you mean `{}`? (`{}` is the topic's name for it)", synonym.name, key.name)
                 });
             }
@@ -184,6 +186,10 @@ mod tests {
     #[test]
     fn names_that_are_right_elsewhere() {
         assert_eq!(broker("retention.ms"), "that is an option of topics; a broker calls it `log.retention.ms`");
+        assert_eq!(
+            broker("retention.mss"),
+            "did you mean `log.retention.ms`? (`retention.ms` is the topic's name for it)"
+        );
         assert_eq!(broker("group.id"), "that is an option of consumers, not of a broker");
         let topic = |name| hint(name, Scope::Topic).unwrap_or_default();
         assert_eq!(topic("log.retention.hours"), "that is an option of brokers; a topic calls it `retention.ms`");

@@ -1,0 +1,131 @@
+//! The words of the command line, and the help that teaches them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  logrun                                     serve on port 9092, data in ./logrun-data
+  logrun serve --ephemeral --port 19092      a broker to try things with that leaves nothing behind
+  logrun serve --config server.properties    Kafka's own file, as Kafka reads it
+  logrun serve --set log.retention.hours=24  any option of Kafka by its own name
+  logrun config describe retention.ms        what an option means
+  logrun config list retention               the options with a word in their name
+
+Environment variables as Kafka's container images use them: KAFKA_LOG_RETENTION_HOURS=24.";
+
+/// An event streaming platform that speaks Kafka's protocol and keeps Kafka's files.
+#[derive(Debug, Parser)]
+#[command(name = "logrun", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+#[command(disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a broker, a controller, or both; this is what `logrun` alone does
+    Serve(ServeArgs),
+    /// Look options up, and check a configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look at a data directory, make ids
+    #[command(subcommand)]
+    Storage(StorageCommand),
+}
+
+/// How to run a node.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Serve clients on this port; 0 takes any free one
+    #[arg(long, value_name = "N")]
+    pub port: Option<u16>,
+    /// Keep the data in this directory
+    #[arg(long, value_name = "DIR", conflicts_with = "ephemeral")]
+    pub data: Option<PathBuf>,
+    /// Keep nothing: the data is gone when the node stops
+    #[arg(long)]
+    pub ephemeral: bool,
+    /// How much to log: error, warn, info, debug, trace, or `info,logrun_raft=debug`
+    #[arg(long, value_name = "LEVEL", env = "RUST_LOG", hide_env_values = true, default_value = "info")]
+    pub log_level: String,
+}
+
+/// Where a configuration comes from, besides the environment.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SourceArgs {
+    /// Read Kafka's configuration file (server.properties)
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Set an option, stronger than file and environment; may come several times
+    #[arg(long, value_name = "KEY=VALUE", alias = "override")]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say what an option means, of brokers, topics and groups
+    Describe {
+        /// The option's name, e.g. retention.ms
+        key: String,
+    },
+    /// List options, all or those with a word in their name
+    List {
+        /// A part of the name
+        word: Option<String>,
+    },
+    /// Check a configuration without running anything
+    Check(SourceArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum StorageCommand {
+    /// Print a new random id, as a cluster's or a directory's
+    RandomUuid,
+    /// Say what the data directories of a configuration hold
+    Info(SourceArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn help(words: &[&str]) -> String {
+        let mut command = Cli::command().term_width(100);
+        command.build();
+        let mut at = &mut command;
+        for word in words {
+            at = at.find_subcommand_mut(word).expect("a command");
+        }
+        at.render_help().to_string()
+    }
+
+    #[test]
+    fn the_words_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_teaches() {
+        insta::assert_snapshot!("help", help(&[]));
+        insta::assert_snapshot!("help_serve", help(&["serve"]));
+        insta::assert_snapshot!("help_config", help(&["config"]));
+    }
+
+    #[test]
+    fn serve_is_what_happens_without_a_command() {
+        let cli = Cli::try_parse_from(["logrun", "--port", "1", "--set", "a=b", "--override", "c=d"]).expect("valid");
+        assert!(cli.command.is_none());
+        assert_eq!(cli.serve.port, Some(1));
+        assert_eq!(cli.serve.source.set, ["a=b", "c=d"]);
+        assert!(Cli::try_parse_from(["logrun", "serve", "--data", "x", "--ephemeral"]).is_err());
+    }
+}
