@@ -134,11 +134,11 @@ impl Test {
                         }
                     }
                 }
-                (Asked::OffsetCommit { group, offset }, Response::OffsetCommit(r)) => {
-                    if r.topics[0].partitions[0].error_code == 0 {
-                        let last = self.acknowledged.entry(*group).or_insert(-1);
-                        *last = (*last).max(*offset);
-                    }
+                (Asked::OffsetCommit { group, offset }, Response::OffsetCommit(r))
+                    if r.topics[0].partitions[0].error_code == 0 =>
+                {
+                    let last = self.acknowledged.entry(*group).or_insert(-1);
+                    *last = (*last).max(*offset);
                 }
                 (Asked::Delete { group }, Response::DeleteGroups(r)) if r[0].error_code == 0 => {
                     // It begins anew, and what it had committed is gone on purpose.

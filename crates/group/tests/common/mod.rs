@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 
 pub mod print;
+mod wire;
 
 use std::collections::BTreeMap;
 
@@ -54,6 +55,8 @@ pub struct World {
     pub now_ms: i64,
     pub epoch: i32,
     next_token: u64,
+    /// The version that each token was asked at.
+    versions: BTreeMap<Token, i16>,
     next_random: u128,
     /// Records below are printed already.
     printed: usize,
@@ -123,6 +126,7 @@ impl World {
             now_ms: 0,
             epoch: 0,
             next_token: 0,
+            versions: BTreeMap::new(),
             next_random: 0,
             printed: 0,
         }
@@ -137,7 +141,16 @@ impl World {
         let mut effects = Vec::new();
         let now = self.now();
         f(&mut self.shard, &mut Turn { now, log: &mut self.log, effects: &mut effects });
-        effects
+        self.through_the_wire(effects)
+    }
+
+    /// The effects with their responses as clients get them.
+    fn through_the_wire(&self, effects: Vec<Effect>) -> Vec<Effect> {
+        let each = |Effect::Reply { token, response }| {
+            let version = self.versions.get(&token).copied().expect("a token that was given");
+            Effect::Reply { token, response: wire::through_the_wire(version, response) }
+        };
+        effects.into_iter().map(each).collect()
     }
 
     /// A request; its token is the next number.
@@ -145,6 +158,7 @@ impl World {
         self.next_token += 1;
         self.next_random += 1;
         let token = Token(self.next_token);
+        self.versions.insert(token, api_version);
         let client = Client {
             api_version,
             client_id: Str::from(client_id),
@@ -166,6 +180,7 @@ impl World {
         let epoch = LeaderEpoch(self.epoch);
         let mut effects = Vec::new();
         self.shard.elected(epoch, &mut effects);
+        let mut effects = self.through_the_wire(effects);
         for (i, (key, value)) in self.log.records.clone().into_iter().enumerate() {
             self.shard.replay(Offset(i as i64), ProducerId::NONE, key, value).expect("a record of our own");
         }
@@ -174,10 +189,15 @@ impl World {
         effects
     }
 
-    /// Loses what is not committed and becomes leader again.
-    pub fn crash(&mut self) -> Vec<Effect> {
+    pub fn resign(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.shard.resigned(&mut effects);
+        self.through_the_wire(effects)
+    }
+
+    /// Loses what is not committed and becomes leader again.
+    pub fn crash(&mut self) -> Vec<Effect> {
+        let mut effects = self.resign();
         self.log.records.truncate(self.committed);
         self.printed = self.printed.min(self.committed);
         effects.extend(self.elect());
@@ -186,15 +206,19 @@ impl World {
 
     /// Lets time pass, deadline by deadline; each batch of effects with its time.
     pub fn pass(&mut self, ms: i64) -> Vec<(i64, Vec<Effect>)> {
-        let end = self.now_ms + ms;
         let mut out = Vec::new();
+        self.pass_each(ms, |world, effects| out.push((world.now_ms, effects)));
+        out
+    }
+
+    fn pass_each(&mut self, ms: i64, mut each: impl FnMut(&mut Self, Vec<Effect>)) {
+        let end = self.now_ms + ms;
         while let Some(at) = self.shard.next_deadline().map(Monotonic::as_ms).filter(|at| *at <= end) {
             self.now_ms = self.now_ms.max(at);
             let effects = self.turn(|shard, turn| shard.on_deadline(turn));
-            out.push((self.now_ms, effects));
+            each(self, effects);
         }
         self.now_ms = end;
-        out
     }
 
     /// Does a line and says what came of it.
@@ -203,23 +227,19 @@ impl World {
         let words = Words::new(line);
         let Some((command, args)) = words.plain.split_first() else { return out };
         if *command == "pass" {
-            for (at, effects) in self.pass(args[0].parse().expect("milliseconds")) {
+            self.pass_each(args[0].parse().expect("milliseconds"), |world, effects| {
                 let before = out.len();
-                self.print(&mut out, &effects);
+                world.print(&mut out, &effects);
                 if out.len() > before {
-                    out.insert_str(before, &format!("  at {at}:\n"));
+                    out.insert_str(before, &format!("  at {}:\n", world.now_ms));
                 }
-            }
+            });
             return out;
         }
         let effects = match *command {
             "elect" => self.elect(),
             "crash" => self.crash(),
-            "resign" => {
-                let mut effects = Vec::new();
-                self.shard.resigned(&mut effects);
-                effects
-            }
+            "resign" => self.resign(),
             "commit" => self.commit(),
             "log-full" => {
                 self.log.full = args[0] == "on";
@@ -230,9 +250,7 @@ impl World {
                 self.turn(|shard, turn| shard.topics_deleted(turn, &[topic]))
             }
             _ => {
-                let version = words.number("v", default_version(command)) as i16;
-                let request = parse(command, args, &words, version);
-                let client_id = words.text("client").unwrap_or_default();
+                let (version, client_id, request) = request_of(line);
                 let (token, effects) = self.request(version, &client_id, request);
                 out.push_str(&format!("  is #{}\n", token.0));
                 effects
@@ -253,12 +271,23 @@ impl World {
     }
 }
 
+/// The request that a line asks: its version, the client id, the request.
+pub fn request_of(line: &str) -> (i16, Str, Request) {
+    let words = Words::new(line);
+    let (command, args) = words.plain.split_first().expect("a command");
+    let version = words.number("v", default_version(command)) as i16;
+    (version, words.text("client").unwrap_or_default(), parse(command, args, &words, version))
+}
+
 fn default_version(command: &str) -> i64 {
     match command {
         "join" => 9,
         "leave" | "sync" => 5,
         "offset-commit" | "offset-fetch" => 9,
         "describe" => 6,
+        "delete" => 2,
+        "offset-delete" => 0,
+        "list" => 5,
         _ => 4,
     }
 }
