@@ -50,7 +50,7 @@ fn list(word: &str) -> String {
     for (kind, options) in kinds() {
         for key in options.iter().filter(|key| !key.internal && key.name.contains(word)) {
             let default = key.default.text().unwrap_or("-");
-            let effect = if key.effect == Effect::Active { "" } else { "  (no effect yet)" };
+            let effect = if key.effect == Effect::Active { "" } else { "  (no effect)" };
             let _ = writeln!(text, "{kind:<15}{} = {default}{effect}", key.name);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use logrun_config::{Loaded, Loader};
+use logrun_config::{Loaded, Loader, properties};
 
 use crate::args::{ServeArgs, SourceArgs};
 use crate::failure::Failure;
@@ -50,7 +50,24 @@ pub fn node(
         loader.put("log.dirs", &dir);
         loader.put("metadata.log.dir", &dir);
     }
-    loader.finish().map_err(Failure::new)
+    let has_id = loader.has("node.id") || loader.has("broker.id");
+    let loaded = loader.clone().finish().map_err(Failure::new)?;
+    // Nobody said who this node is: a directory that another node, or Apache Kafka, has left behind says it.
+    match loaded.config.log_dirs.iter().find_map(|dir| owner(dir)).filter(|_| !has_id) {
+        Some(id) => {
+            loader.put("node.id", &id);
+            loader.finish().map_err(Failure::new)
+        }
+        None => Ok(loaded),
+    }
+}
+
+/// The `node.id` in the `meta.properties` of a data directory. What can't be read is told of when the node takes the
+/// directory.
+fn owner(dir: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(dir.join("meta.properties")).ok()?;
+    let id = properties::parse(&text).ok()?.into_iter().find(|p| p.key == "node.id")?.value;
+    id.trim().parse::<i32>().ok().filter(|id| *id >= 0).map(|id| id.to_string())
 }
 
 /// A path as an option's value: a list is cut at commas.
@@ -118,6 +135,18 @@ mod tests {
         let lines: Vec<String> =
             all.iter().map(|f| format!("{} {}", if f.is_usage { 2 } else { 1 }, f.sentence)).collect();
         insta::assert_snapshot!("sentences", lines.join("\n"));
+    }
+
+    #[test]
+    fn a_directory_says_whose_it_is_unless_somebody_does() {
+        let dir = std::env::temp_dir().join(format!("logrun-test-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        std::fs::write(dir.join("meta.properties"), "version=1\nnode.id=7\ncluster.id=x\n").expect("a file");
+        let args = ServeArgs { data: Some(dir.clone()), ..ServeArgs::default() };
+        let id = |environment: &[(String, String)]| node(&args, environment, None).expect("valid").config.node_id.get();
+        assert_eq!(id(&[]), 7);
+        assert_eq!(id(&[("KAFKA_NODE_ID".to_owned(), "3".to_owned())]), 3);
+        std::fs::remove_dir_all(&dir).expect("removed");
     }
 
     #[test]
