@@ -184,9 +184,10 @@ impl Offsets {
         self.committed.0.contains_key(group) || self.has_pending(group)
     }
 
-    /// The groups that have committed offsets, in order.
+    /// The groups that have anything here, each once.
     pub fn groups(&self) -> impl Iterator<Item = &GroupId> {
-        self.committed.0.keys()
+        let only_pending = self.open.0.keys().filter(|id| !self.committed.0.contains_key(*id));
+        self.committed.0.keys().chain(only_pending)
     }
 
     /// The keys of all that the group has committed or pending, each once.

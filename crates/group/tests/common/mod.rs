@@ -204,6 +204,11 @@ impl World {
         effects
     }
 
+    /// What is in the log now will not be printed.
+    pub fn forget_log(&mut self) {
+        self.printed = self.log.records.len();
+    }
+
     /// Lets time pass, deadline by deadline; each batch of effects with its time.
     pub fn pass(&mut self, ms: i64) -> Vec<(i64, Vec<Effect>)> {
         let mut out = Vec::new();
