@@ -46,8 +46,10 @@ impl ConfigSchema for Schema {
         // A name that a later Kafka wrote stays, and does not stand in the way of changing another.
         let judged = configs.iter().filter(|(name, _)| changed.contains(name) || kind.option(name).is_some());
         let judged: Overrides = judged.map(|(n, v)| (n.clone(), v.clone())).collect();
+        let code =
+            if kind.refuses_with_invalid_request() { ErrorCode::InvalidRequest } else { ErrorCode::InvalidConfig };
         alter::validate_all(kind, &resource.name, &self.config.settings, &judged)
-            .map_err(|e| ApiError::new(ErrorCode::InvalidConfig, e.to_string()))
+            .map_err(|e| ApiError::new(code, e.to_string()))
     }
 
     fn is_list(&self, resource_type: ConfigResourceType, key: &str) -> bool {

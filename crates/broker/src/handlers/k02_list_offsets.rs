@@ -42,7 +42,7 @@ pub async fn handle(
                     partition_index: wanted.partition_index,
                     timestamp: found.timestamp.get(),
                     offset: found.offset.get(),
-                    leader_epoch: found.leader_epoch.get(),
+                    leader_epoch: if context.api_version >= 4 { found.leader_epoch.get() } else { -1 },
                     ..Default::default()
                 },
                 Err(failure) => ListOffsetsPartitionResponse {

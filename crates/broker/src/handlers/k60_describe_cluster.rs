@@ -25,7 +25,8 @@ pub async fn handle(
         ListenerKind::Broker => (BROKERS, "controllers are asked through a controller listener"),
         ListenerKind::Controller => (CONTROLLERS, "brokers are asked through a broker listener"),
     };
-    if request.endpoint_type != served {
+    // Before version 1 there was only one kind to ask for.
+    if context.api_version >= 1 && request.endpoint_type != served {
         let (code, message) = match request.endpoint_type {
             BROKERS | CONTROLLERS => (ErrorCode::MismatchedEndpointType, other.to_owned()),
             t => (ErrorCode::UnsupportedEndpointType, format!("there is no endpoint type {t}")),
@@ -57,7 +58,7 @@ pub async fn handle(
         described.collect()
     };
     DescribeClusterResponse {
-        endpoint_type: served,
+        endpoint_type: if context.api_version >= 1 { served } else { BROKERS },
         cluster_id: broker.cluster_id(),
         controller_id: broker.controller_id().get(),
         brokers,
