@@ -109,15 +109,15 @@ fn groups_are_where_kafka_put_them() {
     assert_eq!(
         listed,
         [
-            r#"classic-done Classic Empty "consumer""#,
-            r#"classic-live Classic Stable "consumer""#,
-            r#"modern-done Consumer Empty "consumer""#,
-            r#"modern-live Consumer Stable "consumer""#,
-            r#"share-live Share Stable "share""#,
-            r#"simple Classic Empty """#,
-            r#"static-live Classic Stable "consumer""#,
-            r#"txn-done Classic Empty """#,
-            r#"txn-open Classic Empty """#,
+            r#"classic-done classic Empty "consumer""#,
+            r#"classic-live classic Stable "consumer""#,
+            r#"modern-done consumer Empty "consumer""#,
+            r#"modern-live consumer Stable "consumer""#,
+            r#"share-live share Stable "share""#,
+            r#"simple classic Empty """#,
+            r#"static-live classic Stable "consumer""#,
+            r#"txn-done classic Empty """#,
+            r#"txn-open classic Empty """#,
         ]
     );
 }
@@ -191,7 +191,7 @@ fn other_kinds_of_groups_are_not_overwritten() {
         let said = apache.line(group, "list");
         assert!(said.is_empty(), "held back until the tombstones are committed");
         let said = apache.world(group).line("commit");
-        assert!(said.contains(&format!("list ok [{group} Classic CompletingRebalance")), "{said}");
+        assert!(said.contains(&format!("list ok [{group} classic CompletingRebalance")), "{said}");
         // Its offsets are still there.
         assert!(apache.line(group, &format!("offset-fetch {group}")).contains("from modern"));
     }

@@ -15,10 +15,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::{expand, print, request_of};
-use logrun_group::{Request, Response};
+use common::{World, config, expand, print, request_of};
+use logrun_group::{Effect, Request, Response};
 use logrun_model::Str;
 use logrun_wire::frame;
+use logrun_wire::messages::offset_commit_response::OffsetCommitResponseTopic;
+use logrun_wire::messages::offset_fetch_response::OffsetFetchResponseTopics;
 use logrun_wire::messages::{DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, OffsetFetchRequest};
 
 const PORT: u16 = 31_092;
@@ -43,7 +45,9 @@ fn call<R: logrun_wire::Request>(version: i16, client_id: &Str, request: &R) -> 
         socket.write_all(&part).expect("a connection");
     }
     let mut length = [0; 4];
-    socket.read_exact(&mut length).expect("a response");
+    if let Err(e) = socket.read_exact(&mut length) {
+        panic!("no response to {request:?} in version {version}: {e}");
+    }
     let mut body = vec![0; u32::from_be_bytes(length) as usize];
     socket.read_exact(&mut body).expect("a whole response");
     frame::decode_response::<R>(Bytes::from(body), version).expect("a response that can be read").1
@@ -97,7 +101,7 @@ fn with_kafkas_ids(request: &mut Request, ids: &BTreeMap<Str, Str>) {
     }
 }
 
-/// Kafka keeps members in no order.
+/// In one order: Kafka keeps members and groups in none, and puts a topic's partitions together.
 fn sorted(mut response: Response) -> Response {
     match &mut response {
         Response::JoinGroup(r) => r.members.sort_by(|a, b| a.member_id.cmp(&b.member_id)),
@@ -105,7 +109,29 @@ fn sorted(mut response: Response) -> Response {
             groups.iter_mut().for_each(|g| g.members.sort_by(|a, b| a.member_id.cmp(&b.member_id)));
         }
         Response::ListGroups(r) => r.groups.sort_by(|a, b| a.group_id.cmp(&b.group_id)),
-        Response::OffsetFetch(r) => r.topics.sort_by(|a, b| a.name.cmp(&b.name)),
+        Response::OffsetFetch(r) => {
+            let mut topics = BTreeMap::new();
+            for mut topic in std::mem::take(&mut r.topics) {
+                let known = topics.entry(topic.name.clone()).or_insert_with(Vec::new);
+                known.append(&mut topic.partitions);
+            }
+            r.topics = topics
+                .into_iter()
+                .map(|(name, partitions)| OffsetFetchResponseTopics { name, partitions, ..Default::default() })
+                .collect();
+        }
+        Response::OffsetCommit(r) => {
+            let mut topics = BTreeMap::new();
+            for mut topic in std::mem::take(&mut r.topics) {
+                let known = topics.entry(topic.name.clone()).or_insert_with(Vec::new);
+                known.append(&mut topic.partitions);
+            }
+            r.topics = topics
+                .into_iter()
+                .map(|(name, partitions)| OffsetCommitResponseTopic { name, partitions, ..Default::default() })
+                .collect();
+        }
+        Response::DeleteGroups(results) => results.sort_by(|a, b| a.group_id.cmp(&b.group_id)),
         _ => {}
     }
     response
@@ -211,8 +237,11 @@ impl Node {
         let extra = options.split_whitespace().collect::<Vec<_>>().join("\n");
         let mut command = Command::new(&self.judge);
         command.args([what, &PORT.to_string()]).env("PEER_HOME", &self.home).env("EXTRA", extra).env("HEAP", "512m");
-        let null = std::process::Stdio::null;
-        assert!(command.stdout(null()).stderr(null()).status().expect("the judge").success(), "{what}");
+        // It is not waited for by its output, which its own children inherit.
+        let said = std::fs::File::create(self.home.join("said")).unwrap();
+        command.stdout(said.try_clone().unwrap()).stderr(said);
+        let done = command.status().expect("the judge").success();
+        assert!(done, "{what}: {}", std::fs::read_to_string(self.home.join("said")).unwrap_or_default());
     }
 
     /// The offsets topic is created when the first coordinator is asked for.
@@ -239,12 +268,21 @@ impl Drop for Node {
     }
 }
 
-fn written(text: &str) -> BTreeMap<usize, String> {
-    let reply = |line: &str| {
-        let (token, said) = line.strip_prefix("  reply #")?.split_once(": ")?;
-        Some((token.parse().ok()?, said.to_string()))
-    };
-    text.lines().filter_map(reply).collect()
+/// What our own shard replies to the transcript, in the same order.
+fn ours(text: &str) -> BTreeMap<usize, String> {
+    let options = text.lines().find_map(|l| l.strip_prefix("config ")).unwrap_or_default();
+    let mut world = World::new(config(options));
+    let mut said = BTreeMap::new();
+    for line in text.lines().filter(is_command) {
+        for Effect::Reply { token, response } in world.effects_of(line) {
+            said.insert(token.0 as usize, print::response(&sorted(response)));
+        }
+    }
+    said
+}
+
+fn is_command(line: &&str) -> bool {
+    !line.trim().is_empty() && !line.starts_with(['#', ' ']) && !line.starts_with("config ")
 }
 
 #[test]
@@ -266,16 +304,18 @@ fn apache_kafka_replies_as_written() {
             node.create_topic(topic);
         }
         let mut judge = Judge::new();
-        let is_command = |l: &&str| !l.trim().is_empty() && !l.starts_with(['#', ' ']) && !l.starts_with("config ");
         for line in text.lines().filter(is_command) {
             judge.line(line);
         }
         judge.hear(PROMPT, None);
-        let (ours, theirs) = (written(&text), judge.said());
+        println!("{name} was played");
+        let (ours, theirs) = (ours(&text), judge.said());
         for token in ours.keys().chain(theirs.keys()).collect::<std::collections::BTreeSet<_>>() {
             let (ours, theirs) = (ours.get(token), theirs.get(token));
             if ours != theirs {
-                differing.push(format!("{name} #{token}\n  ours:   {ours:?}\n  Kafka's: {theirs:?}"));
+                let difference = format!("{name} #{token}\n  ours:    {ours:?}\n  Kafka's: {theirs:?}");
+                println!("{difference}");
+                differing.push(difference);
             }
         }
     }
@@ -298,5 +338,11 @@ impl Node {
         };
         let created = call(7, &Str::EMPTY, &request);
         assert_eq!(created.topics[0].error_code, 0, "{created:?}");
+        let name = Some(created.topics[0].name.clone());
+        let topic = logrun_wire::messages::metadata_request::MetadataRequestTopic { name, ..Default::default() };
+        let request = logrun_wire::messages::MetadataRequest { topics: Some(vec![topic]), ..Default::default() };
+        while call(12, &Str::EMPTY, &request).topics[0].error_code != 0 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }

@@ -7,7 +7,7 @@ mod common;
 
 use std::path::Path;
 
-use common::World;
+use common::{World, config};
 use logrun_group::GroupConfig;
 
 fn play(text: &str) -> String {
@@ -24,24 +24,6 @@ fn play(text: &str) -> String {
         }
     }
     out
-}
-
-fn config(options: &str) -> GroupConfig {
-    let mut c = GroupConfig::default();
-    for option in options.split_whitespace() {
-        let (name, value) = option.split_once('=').expect("name=value");
-        let n: i64 = value.parse().expect("a number");
-        match name {
-            "group.initial.rebalance.delay.ms" => c.group_initial_rebalance_delay_ms = n as i32,
-            "group.max.size" => c.group_max_size = n as i32,
-            "offset.metadata.max.bytes" => c.offset_metadata_max_bytes = n as i32,
-            "offsets.retention.ms" => c.offsets_retention_ms = n,
-            "offsets.retention.check.interval.ms" => c.offsets_retention_check_interval_ms = n,
-            "offsets.commit.timeout.ms" => c.offsets_commit_timeout_ms = n,
-            other => panic!("no such option: {other}"),
-        }
-    }
-    c
 }
 
 #[test]

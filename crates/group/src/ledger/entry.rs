@@ -25,17 +25,8 @@ pub(crate) enum ForeignKind {
 }
 
 impl ForeignKind {
-    /// Kafka's name of the group type.
+    /// Kafka's name of the group type, and of the protocol type of such a group.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Consumer => "Consumer",
-            Self::Share => "Share",
-            Self::Streams => "Streams",
-        }
-    }
-
-    /// Kafka's protocol type of such a group.
-    pub const fn protocol_type(self) -> &'static str {
         match self {
             Self::Consumer => "consumer",
             Self::Share => "share",

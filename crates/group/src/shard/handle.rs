@@ -251,9 +251,9 @@ impl GroupShard {
         let mut groups: Vec<ListedGroup> = self.groups.values().map(ClassicGroup::listed).collect();
         if let Some(ledger) = self.driver.machine() {
             let simple = ledger.simple_groups().filter(|id| !self.groups.contains_key(*id));
-            groups.extend(simple.map(|id| listed(id, "", true, "Classic")));
+            groups.extend(simple.map(|id| listed(id, "", true, "classic")));
             let foreign = ledger.foreign_groups();
-            groups.extend(foreign.map(|(id, kind, empty)| listed(id, kind.protocol_type(), empty, kind.name())));
+            groups.extend(foreign.map(|(id, kind, empty)| listed(id, kind.name(), empty, kind.name())));
         }
         let is_in = |filter: &[Str], text: &str| {
             filter.is_empty() || filter.iter().any(|wanted| wanted.trim().eq_ignore_ascii_case(text))

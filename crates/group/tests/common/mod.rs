@@ -226,13 +226,39 @@ impl World {
         self.now_ms = end;
     }
 
+    /// Does a line.
+    pub fn effects_of(&mut self, line: &str) -> Vec<Effect> {
+        let mut words = line.split_whitespace();
+        let (command, argument) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        match command {
+            "elect" => self.elect(),
+            "crash" => self.crash(),
+            "resign" => self.resign(),
+            "commit" => self.commit(),
+            "log-full" => {
+                self.log.full = argument == "on";
+                Vec::new()
+            }
+            "topic-deleted" => {
+                let topic = (Str::from(argument), Uuid::ONE);
+                self.turn(|shard, turn| shard.topics_deleted(turn, &[topic]))
+            }
+            "pass" => {
+                let passed = self.pass(argument.parse().expect("milliseconds"));
+                passed.into_iter().flat_map(|(_, effects)| effects).collect()
+            }
+            _ => {
+                let (version, client_id, request) = request_of(line);
+                self.request(version, &client_id, request).1
+            }
+        }
+    }
+
     /// Does a line and says what came of it.
     pub fn line(&mut self, line: &str) -> String {
         let mut out = String::new();
-        let words = Words::new(line);
-        let Some((command, args)) = words.plain.split_first() else { return out };
-        if *command == "pass" {
-            self.pass_each(args[0].parse().expect("milliseconds"), |world, effects| {
+        if let Some(ms) = line.strip_prefix("pass ") {
+            self.pass_each(ms.trim().parse().expect("milliseconds"), |world, effects| {
                 let before = out.len();
                 world.print(&mut out, &effects);
                 if out.len() > before {
@@ -241,26 +267,11 @@ impl World {
             });
             return out;
         }
-        let effects = match *command {
-            "elect" => self.elect(),
-            "crash" => self.crash(),
-            "resign" => self.resign(),
-            "commit" => self.commit(),
-            "log-full" => {
-                self.log.full = args[0] == "on";
-                Vec::new()
-            }
-            "topic-deleted" => {
-                let topic = (Str::from(args[0]), Uuid::ONE);
-                self.turn(|shard, turn| shard.topics_deleted(turn, &[topic]))
-            }
-            _ => {
-                let (version, client_id, request) = request_of(line);
-                let (token, effects) = self.request(version, &client_id, request);
-                out.push_str(&format!("  is #{}\n", token.0));
-                effects
-            }
-        };
+        let asked = self.next_token;
+        let effects = self.effects_of(line);
+        if self.next_token > asked {
+            out.push_str(&format!("  is #{}\n", self.next_token));
+        }
         self.print(&mut out, &effects);
         out
     }
@@ -282,6 +293,25 @@ pub fn request_of(line: &str) -> (i16, Str, Request) {
     let (command, args) = words.plain.split_first().expect("a command");
     let version = words.number("v", default_version(command)) as i16;
     (version, words.text("client").unwrap_or_default(), parse(command, args, &words, version))
+}
+
+/// Kafka's options, `name=value` each.
+pub fn config(options: &str) -> GroupConfig {
+    let mut c = GroupConfig::default();
+    for option in options.split_whitespace() {
+        let (name, value) = option.split_once('=').expect("name=value");
+        let n: i64 = value.parse().expect("a number");
+        match name {
+            "group.initial.rebalance.delay.ms" => c.group_initial_rebalance_delay_ms = n as i32,
+            "group.max.size" => c.group_max_size = n as i32,
+            "offset.metadata.max.bytes" => c.offset_metadata_max_bytes = n as i32,
+            "offsets.retention.ms" => c.offsets_retention_ms = n,
+            "offsets.retention.check.interval.ms" => c.offsets_retention_check_interval_ms = n,
+            "offsets.commit.timeout.ms" => c.offsets_commit_timeout_ms = n,
+            other => panic!("no such option: {other}"),
+        }
+    }
+    c
 }
 
 fn default_version(command: &str) -> i64 {
