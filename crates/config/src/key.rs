@@ -152,6 +152,8 @@ pub enum Effect {
 /// Why an option is accepted and not acted on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
+    NotYet,
+    OneProcess,
     Replicas,
     Transactions,
     ConsumerGroups,
@@ -178,6 +180,8 @@ impl Why {
     /// The reason as a clause that follows "because".
     pub const fn text(self) -> &'static str {
         match self {
+            Self::NotYet => "Logrun doesn't do it yet",
+            Self::OneProcess => "broker and controller are one process so far",
             Self::Replicas => "a partition has one replica so far",
             Self::Transactions => "transactions are not served yet",
             Self::ConsumerGroups => "the consumer group protocol of KIP-848 is not served yet",

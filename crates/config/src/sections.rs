@@ -1,7 +1,7 @@
 //! The typed halves of a broker's configuration, one struct per part of the broker that acts on them.
 //!
-//! Times are in milliseconds and sizes in bytes unless the name says otherwise. What stands here is read by the part
-//! that it is named for; an option that nothing reads belongs only in its table, with the reason.
+//! Times are in milliseconds and sizes in bytes unless the name says otherwise. Whether the part that a
+//! struct is for acts on a field already is said in the option's row, and by it to the user.
 
 use crate::error::ConfigError;
 use crate::fields::{Values, option_struct};

@@ -2,7 +2,7 @@
 
 use crate::key::DefaultValue::{Null, Text};
 use crate::key::Valid::{Any, AtLeast, Items};
-use crate::key::Why::{Metrics, Needless, Quorum};
+use crate::key::Why::{Metrics, Needless, NotYet, Quorum};
 use crate::key::{ACTIVE, ConfigKey, broker_options, no};
 
 #[rustfmt::skip]
@@ -11,17 +11,17 @@ pub(super) static OPTIONS: &[ConfigKey] = broker_options![
      "The directory of the metadata log. Unset, the first of `log.dirs`."),
     ("metadata.log.segment.bytes", Int, Text("1073741824"), AtLeast(8_388_608), High, ReadOnly, ACTIVE,
      "The size at which a segment of the metadata log is closed."),
-    ("metadata.log.segment.ms", Long, Text("604800000"), Any, High, ReadOnly, ACTIVE,
+    ("metadata.log.segment.ms", Long, Text("604800000"), Any, High, ReadOnly, no(NotYet),
      "The age at which a segment of the metadata log is closed."),
     ("metadata.log.max.record.bytes.between.snapshots", Long, Text("20971520"), AtLeast(1), High, ReadOnly, ACTIVE,
      "After how many bytes of metadata records a snapshot is written."),
-    ("metadata.log.max.snapshot.interval.ms", Long, Text("3600000"), AtLeast(0), High, ReadOnly, ACTIVE,
+    ("metadata.log.max.snapshot.interval.ms", Long, Text("3600000"), AtLeast(0), High, ReadOnly, no(NotYet),
      "After how long a snapshot is written if there are new records; 0 for never by time."),
     ("metadata.max.idle.interval.ms", Int, Text("500"), AtLeast(0), Low, ReadOnly, ACTIVE,
      "How often the controller writes a no-op when nothing happens, so that standbys see it lives; 0 for never."),
-    ("metadata.max.retention.bytes", Long, Text("104857600"), Any, High, ReadOnly, ACTIVE,
+    ("metadata.max.retention.bytes", Long, Text("104857600"), Any, High, ReadOnly, no(NotYet),
      "How large metadata log and snapshots may grow together before old ones are deleted."),
-    ("metadata.max.retention.ms", Long, Text("604800000"), Any, High, ReadOnly, ACTIVE,
+    ("metadata.max.retention.ms", Long, Text("604800000"), Any, High, ReadOnly, no(NotYet),
      "How long old metadata segments and snapshots are kept."),
     ("internal.metadata.delete.delay.millis", Long, Text("60000"), Any, Low, ReadOnly, no(Needless),
      "How long a deleted metadata file stays; Kafka has it for its tests.", internal),

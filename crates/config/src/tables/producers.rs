@@ -2,14 +2,14 @@
 
 use crate::key::DefaultValue::Text;
 use crate::key::Valid::{Any, AtLeast};
-use crate::key::Why::Purgatory;
+use crate::key::Why::{NotYet, Purgatory};
 use crate::key::{ACTIVE, ConfigKey, broker_options, no};
 
 #[rustfmt::skip]
 pub(super) static OPTIONS: &[ConfigKey] = broker_options![
     ("producer.id.expiration.ms", Int, Text("86400000"), AtLeast(1), Low, ClusterWide, ACTIVE,
      "After how long without a record the broker forgets an idempotent producer on a partition."),
-    ("producer.id.expiration.check.interval.ms", Int, Text("600000"), AtLeast(1), Low, ReadOnly, ACTIVE,
+    ("producer.id.expiration.check.interval.ms", Int, Text("600000"), AtLeast(1), Low, ReadOnly, no(NotYet),
      "How often forgotten producers are swept.", internal),
     ("producer.purgatory.purge.interval.requests", Int, Text("1000"), Any, Medium, ReadOnly, no(Purgatory),
      "How many answered produce requests Kafka lets pile up before it sweeps."),

@@ -2,13 +2,13 @@
 
 use crate::key::DefaultValue::{Null, Text};
 use crate::key::Valid::{Any, AtLeast, Between, BetweenOrMinusOne, Fraction, ItemsOf, OneOf, ThrottledReplicas};
-use crate::key::Why::{Compaction, Needless, Quotas, TieredStorage};
+use crate::key::Why::{Compaction, Needless, Quotas, Replicas, TieredStorage};
 use crate::key::{ACTIVE, ConfigKey, broker_options, no, resource_options};
 
 #[rustfmt::skip]
 pub(super) static OPTIONS: &[ConfigKey] = resource_options![
     ("cleanup.policy", List, Text("delete"), ItemsOf(&["compact", "delete"]), ["log.cleanup.policy" * 1], ACTIVE,
-     "What becomes of old records: `delete` by age and size, `compact` keeps the latest of each key, or both."),
+     "What becomes of old records: `delete` by age and size, `compact` keeps the latest of each key, or both. Compaction is not done yet: until then `compact` keeps everything."),
     ("compression.type", String, Text("producer"), OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), ["compression.type" * 1], ACTIVE,
      "How records are kept: `producer` as they come, or always with the named codec, or `uncompressed`."),
     ("compression.gzip.level", Int, Text("-1"), BetweenOrMinusOne(1, 9), ["compression.gzip.level" * 1], ACTIVE,
@@ -73,6 +73,6 @@ pub(super) static OPTIONS: &[ConfigKey] = resource_options![
      "Up to so much is taken off `segment.ms` by chance, so that segments don't all roll at once."),
     ("segment.ms", Long, Text("604800000"), AtLeast(1), ["log.roll.ms" * 1, "log.roll.hours" * 3_600_000], ACTIVE,
      "The age at which a segment is closed though it is not full."),
-    ("unclean.leader.election.enable", Boolean, Text("false"), Any, ["unclean.leader.election.enable" * 1], ACTIVE,
+    ("unclean.leader.election.enable", Boolean, Text("false"), Any, ["unclean.leader.election.enable" * 1], no(Replicas),
      "Whether a replica that lacks records may lead when no complete one is left: available again, with records lost."),
 ];

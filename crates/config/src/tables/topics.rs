@@ -23,7 +23,7 @@ pub(super) static OPTIONS: &[ConfigKey] = broker_options![
      "The level when the broker compresses with lz4."),
     ("compression.zstd.level", Int, Text("3"), Between(-131_072, 22), Medium, ClusterWide, ACTIVE,
      "The level when the broker compresses with zstd."),
-    ("unclean.leader.election.enable", Boolean, Text("false"), Any, High, ClusterWide, ACTIVE,
+    ("unclean.leader.election.enable", Boolean, Text("false"), Any, High, ClusterWide, no(Replicas),
      "Whether a replica that lacks records may lead when no complete one is left: available again, with records lost."),
     ("unclean.leader.election.interval.ms", Long, Text("300000"), AtLeast(1), Medium, ReadOnly, no(Replicas),
      "How often the controller looks for partitions without a leader that such an election would save.", internal),
