@@ -109,9 +109,11 @@ fn protection(config: &BrokerConfig) -> Result<(), ConfigError> {
             l.protocol.name()
         )));
     }
-    if config.settings.text("authorizer.class.name").is_some_and(|name| !name.is_empty()) {
+    // Without a single ACL, which can't be made here yet, such an authorizer lets everybody in as well.
+    let open = config.settings.text("allow.everyone.if.no.acl.found").is_some_and(|v| v.eq_ignore_ascii_case("true"));
+    if !open && config.settings.text("authorizer.class.name").is_some_and(|name| !name.is_empty()) {
         return Err(inconsistent(
-            "authorizer.class.name is set, and Logrun doesn't check ACLs yet: remove it to serve everybody",
+            "authorizer.class.name is set, and Logrun doesn't check ACLs yet: remove it, or set allow.everyone.if.no.acl.found=true, to serve everybody",
         ));
     }
     Ok(())

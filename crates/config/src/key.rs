@@ -205,9 +205,22 @@ impl Why {
         }
     }
 
-    /// Whether something is missing that a user may count on, rather than the option being needless here.
+    /// Whether a user may count on something that is silently missing. Of a whole feature that isn't there yet the
+    /// user hears at the first use of it.
     pub const fn is_gap(self) -> bool {
-        !matches!(self, Self::Threads | Self::Buffers | Self::Purgatory | Self::Needless)
+        matches!(
+            self,
+            Self::NotYet
+                | Self::Compaction
+                | Self::Quotas
+                | Self::Tls
+                | Self::Sasl
+                | Self::Acls
+                | Self::DelegationTokens
+                | Self::TieredStorage
+                | Self::Metrics
+                | Self::JavaClass
+        )
     }
 }
 
