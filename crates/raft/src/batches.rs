@@ -9,6 +9,9 @@ use logrun_record::{Batch, BatchBuilder, Compression, ControlRecordType, Limits,
 use crate::RaftError;
 use crate::control::ControlRecord;
 
+/// What a record without key and headers takes beside its value, at most.
+const RECORD_OVERHEAD_MAX: usize = 32;
+
 /// What a batch holds.
 pub enum Contents {
     Control(Vec<ControlRecord>),
@@ -38,6 +41,30 @@ pub fn data(
         b.append(timestamp, None, Some(&value), &[])?;
     }
     Ok(b.prepare()?)
+}
+
+/// As [`data`], in as many batches as keep each within `bytes_max`: one, but for the largest changes.
+pub fn data_split(
+    base_offset: Offset,
+    epoch: LeaderEpoch,
+    timestamp: TimestampMs,
+    metadata_version: MetadataVersion,
+    records: &[MetadataRecord],
+    bytes_max: usize,
+) -> Result<Vec<PreparedBatch>, RaftError> {
+    let mut batches = Vec::with_capacity(1);
+    let mut next = base_offset;
+    let mut b = builder(next, epoch);
+    for record in records {
+        let value = record.encode_value(metadata_version.record_version(record))?;
+        if !b.is_empty() && b.uncompressed_size() + value.len() + RECORD_OVERHEAD_MAX > bytes_max {
+            next = next.plus(b.records_count().into());
+            batches.push(std::mem::replace(&mut b, builder(next, epoch)).prepare()?);
+        }
+        b.append(timestamp, None, Some(&value), &[])?;
+    }
+    batches.push(b.prepare()?);
+    Ok(batches)
 }
 
 /// Builds a batch of control records.
@@ -97,4 +124,41 @@ fn decode(batch: &Batch) -> Result<Decoded, RaftError> {
         timestamp: h.max_timestamp,
         contents,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logrun_metadata::records::TopicRecord;
+
+    #[test]
+    fn what_is_too_large_for_a_batch_is_split() {
+        let record = |i: u8| {
+            MetadataRecord::from(TopicRecord {
+                name: "t".into(),
+                topic_id: logrun_model::Uuid([i; 16]),
+                ..Default::default()
+            })
+        };
+        let records: Vec<_> = (0..50).map(record).collect();
+        let split = |max| {
+            data_split(Offset(7), LeaderEpoch(3), TimestampMs(9), MetadataVersion::LATEST, &records, max).unwrap()
+        };
+        assert_eq!(split(1 << 20).len(), 1);
+        let batches = split(300);
+        assert!(batches.len() > 5 && batches.iter().all(|b| b.size_in_bytes() <= 300));
+        let (mut next, mut read) = (Offset(7), Vec::new());
+        for b in &batches {
+            decode_all(b.to_bytes(), |d| {
+                assert_eq!((d.base_offset, d.epoch), (next, LeaderEpoch(3)));
+                next = d.last_offset.next();
+                if let Contents::Data(r) = d.contents {
+                    read.extend(r);
+                }
+                Ok(())
+            })
+            .unwrap();
+        }
+        assert_eq!(read, records);
+    }
 }

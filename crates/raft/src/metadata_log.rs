@@ -18,6 +18,8 @@ use crate::{METADATA_DIR, RaftError};
 
 /// How much is read at a time while the log is replayed.
 const LOAD_BYTES: usize = 4 << 20;
+/// The largest batch that is written; Kafka's quorum reads up to 8 MiB.
+const BATCH_BYTES_MAX: usize = 4 << 20;
 /// How many snapshots are kept: the latest, and the one before in case it can't be read.
 const SNAPSHOTS_KEPT: usize = 2;
 
@@ -61,7 +63,9 @@ impl MetadataLog {
         let disk = &*io.disk;
         let failed = |action, source| RaftError::Io { action, path: dir.clone(), source };
         let exists = disk.info(&dir).map_err(|e| failed("look at", e))?.is_some();
-        if exists && !disk.list(&dir).map_err(|e| failed("list", e))?.is_empty() {
+        // A format that was cut short leaves neither.
+        let begun = |name: &str| name.ends_with(".log") || name.ends_with(".checkpoint");
+        if exists && disk.list(&dir).map_err(|e| failed("list", e))?.iter().any(|e| begun(&e.name)) {
             return Ok(false);
         }
         disk.create_dir_all(&dir).map_err(|e| failed("create", e))?;
@@ -126,6 +130,17 @@ impl MetadataLog {
                 }
                 last_timestamp = batch.timestamp;
                 match batch.contents {
+                    // A snapshot may end inside a batch: what it holds is not replayed again.
+                    Contents::Data(mut records) if batch.base_offset < from => {
+                        let known = from.distance_from(batch.base_offset).unsigned_abs() as usize;
+                        records.drain(..known.min(records.len()));
+                        replay(CommittedBatch {
+                            last_offset: MetadataOffset(batch.last_offset.get()),
+                            epoch: RaftEpoch(batch.epoch.get()),
+                            timestamp: batch.timestamp,
+                            records,
+                        })
+                    }
                     Contents::Data(records) => replay(CommittedBatch {
                         last_offset: MetadataOffset(batch.last_offset.get()),
                         epoch: RaftEpoch(batch.epoch.get()),
@@ -178,7 +193,8 @@ impl MetadataLog {
         Ok(epoch)
     }
 
-    /// Appends records as one batch. They are committed when the [`Durable`] completes.
+    /// Appends records, as one batch unless they're too large for one: what must be atomic is kept small by whoever
+    /// decides it (Kafka's limit is 10,000 records). They are committed when the [`Durable`] completes.
     pub fn append(
         &mut self,
         records: Vec<MetadataRecord>,
@@ -190,8 +206,8 @@ impl MetadataLog {
         }
         let base = self.log.log_end_offset();
         let epoch = LeaderEpoch(self.state.leader_epoch.get());
-        let batch = batches::data(base, epoch, now.wall, metadata_version, &records)?;
-        let appended = self.log.append(&[batch], now)?;
+        let batches = batches::data_split(base, epoch, now.wall, metadata_version, &records, BATCH_BYTES_MAX)?;
+        let appended = self.log.append(&batches, now)?;
         self.bytes_since_snapshot += appended.bytes as u64;
         self.last_timestamp = now.wall;
         let committed = CommittedBatch {

@@ -29,6 +29,12 @@ pub struct FeatureRange {
     pub max: i16,
 }
 
+/// A set in the log: Kafka writes it in no particular order.
+fn sorted(mut features: Vec<FeatureRange>) -> Vec<FeatureRange> {
+    features.sort_by(|a, b| a.name.cmp(&b.name));
+    features
+}
+
 /// A registered broker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrokerRegistration {
@@ -64,17 +70,19 @@ impl BrokerRegistration {
             min: f.min_supported_version,
             max: f.max_supported_version,
         });
+        let mut directories = r.log_dirs.clone();
+        directories.sort();
         Self {
             id: NodeId(r.broker_id),
             epoch: BrokerEpoch(r.broker_epoch),
             incarnation_id: r.incarnation_id,
             listeners: listeners.collect(),
-            features: features.collect(),
+            features: sorted(features.collect()),
             rack: r.rack.as_ref().map(Str::detached),
             fenced: r.fenced,
             in_controlled_shutdown: r.in_controlled_shutdown,
             is_migrating_zk_broker: r.is_migrating_zk_broker,
-            directories: r.log_dirs.clone(),
+            directories,
             cordoned_directories: r.cordoned_log_dirs.clone(),
             unknown_tagged_fields: r.unknown_tagged_fields.clone(),
         }
@@ -174,7 +182,7 @@ impl ControllerRegistration {
             incarnation_id: r.incarnation_id,
             zk_migration_ready: r.zk_migration_ready,
             listeners: listeners.collect(),
-            features: features.collect(),
+            features: sorted(features.collect()),
             unknown_tagged_fields: r.unknown_tagged_fields.clone(),
         }
     }
