@@ -3,12 +3,16 @@
 //! Options come from the tables of `logrun-config`, errors from `schema/errors`, APIs from the one table in the broker.
 //! That table is read as text: building the whole broker to write a page would make every other chore wait for it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 const OPTIONS: &str = "configs.md";
 const APIS: &str = "apis.md";
 const ERRORS: &str = "errors.md";
+
+/// What each error means, a line each: `NAME sentence`.
+const MEANINGS: &str = include_str!("docs/errors.txt");
 
 /// Writes every page that has changed into `docs`, which lies in the repository's root, and says which.
 ///
@@ -103,23 +107,32 @@ fn errors(root: &Path) -> Result<String, String> {
     let specs = logrun_codegen::parse_errors("errors", &read(&path)?).map_err(|e| e.to_string())?;
     let mut page = String::from(
         "# Errors\n\n\
-         <!-- Written by `cargo xtask docs` from schema/errors; `cargo xtask schema` rewrites that. -->\n\n\
+         <!-- Written by `cargo xtask docs` from schema/errors, which `cargo xtask schema` rewrites, and\n\
+         xtask/src/docs/errors.txt. -->\n\n\
          Kafka's error codes. After a retriable one the same request may succeed later; after one that refreshes\n\
          metadata a client asks anew who leads what before it tries again.\n\n\
-         | code | error | retriable | refreshes metadata |\n|---:|---|---|---|\n",
+         | code | error | retriable | refreshes metadata | meaning |\n|---:|---|---|---|---|\n",
     );
+    let lines = MEANINGS.lines().filter(|line| !line.starts_with('#'));
+    let mut meanings: BTreeMap<&str, &str> = lines.filter_map(|line| line.split_once(' ')).collect();
     let yes = |is: bool| if is { "yes" } else { "" };
     for spec in &specs {
+        let meaning = meanings
+            .remove(spec.name.as_str())
+            .ok_or_else(|| format!("xtask/src/docs/errors.txt says nothing of {}", spec.name))?;
         let _ = writeln!(
             page,
-            "| {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {meaning} |",
             spec.code,
             spec.name,
             yes(spec.retriable),
             yes(spec.invalid_metadata)
         );
     }
-    Ok(page)
+    match meanings.keys().next() {
+        Some(name) => Err(format!("xtask/src/docs/errors.txt explains {name}, which is no error of Kafka's")),
+        None => Ok(page),
+    }
 }
 
 #[cfg(test)]
