@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -27,19 +28,34 @@ pub enum Product {
     Kafka(PathBuf),
 }
 
-/// The binary under test: `LOGRUN_BIN`, or else the newer of `target/release/logrun` and `target/debug/logrun`.
-/// The flag says whether it is a release build, i.e. whether its speed means anything.
-pub fn logrun_binary() -> Option<(PathBuf, bool)> {
-    if let Some(path) = std::env::var_os("LOGRUN_BIN").map(PathBuf::from) {
+/// The binary under test: `LOGRUN_BIN`, or else what cargo builds now in the profile of the caller, so that a test never
+/// runs yesterday's program. The flag says whether it is a release build, i.e. whether its speed means anything.
+///
+/// # Errors
+/// `NotFound` when `LOGRUN_BIN` names nothing; a sentence when the build fails.
+pub fn logrun_binary() -> io::Result<(PathBuf, bool)> {
+    static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+    if let Some(path) = std::env::var_os("LOGRUN_BIN") {
+        // A relative path is one from the repository's root: tests run in their package's directory.
+        let path = repository().join(path);
         let release = path.components().any(|c| c.as_os_str() == "release");
-        return path.exists().then_some((path, release));
+        let path = fs::canonicalize(&path).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
+        return Ok((path, release));
     }
-    let built = |profile: &str| {
-        let path = repository().join("target").join(profile).join("logrun");
-        let modified = fs::metadata(&path).and_then(|m| m.modified()).ok()?;
-        Some((modified, path, profile == "release"))
+    let release = !cfg!(debug_assertions);
+    let build = || {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.args(["build", "--quiet", "--locked", "--bin", "logrun"]).current_dir(repository());
+        let status = command.args(release.then_some("--release")).stdin(Stdio::null()).status();
+        match status {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("cargo build --bin logrun: {status}")),
+            Err(e) => Err(format!("cargo build --bin logrun: {e}")),
+        }
     };
-    built("release").into_iter().chain(built("debug")).max().map(|(_, path, release)| (path, release))
+    BUILT.get_or_init(build).clone().map_err(io::Error::other)?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from);
+    Ok((target.join(if release { "release" } else { "debug" }).join("logrun"), release))
 }
 
 /// The judge's script: `KAFKA_JUDGE`, or else `../shared/kafka/kafka` beside the checkout.
@@ -215,6 +231,12 @@ pub struct Running {
 }
 
 impl Running {
+    /// A broker that was started otherwise, just now, and will listen on `addr`.
+    pub fn of(child: Child, addr: SocketAddr) -> Self {
+        let pid = Some(child.id());
+        Self { child, pid, started: Instant::now(), addr, by_script: false }
+    }
+
     /// Waits until ApiVersions is answered and a live broker is listed.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! crates, so that what it says about the program is not said with the program's own code.
 
 mod broker;
+pub mod command;
 mod ports;
 pub mod probe;
 pub mod procfs;
