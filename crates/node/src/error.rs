@@ -31,6 +31,8 @@ pub enum StartError {
         "process.roles is `broker` alone, with its controllers elsewhere, which is not built yet: use process.roles=broker,controller"
     )]
     BrokerOnly,
+    #[error("the cluster has ACLs, and Logrun doesn't check them yet: remove authorizer.class.name to serve everybody")]
+    Acls,
     #[error("this node's controller refused it: {0}")]
     Refused(String),
 }

@@ -57,7 +57,7 @@ pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
     let env = LogEnv { io: io.clone(), tail: TailCache::new(TAIL_CACHE_BYTES) };
     let host_name = host_name();
     let loaded = load_metadata(&env, &config, &dirs, &cluster_id, &host_name)?;
-    let MetadataAtStart { mut machine, loader, mut log, is_new } = loaded;
+    let MetadataAtStart { mut machine, loader, mut log } = loaded;
     let now = io.clock.read();
     let epoch = log.become_leader(now)?;
     machine.set_next_offset(log.end_offset());
@@ -65,6 +65,10 @@ pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
         return Err(fault.clone().into());
     }
     let image = loader.image().clone();
+    // Whoever made rules must not find them silently unheeded.
+    if !image.acls.is_empty() && config.settings.text("authorizer.class.name").is_some_and(|name| !name.is_empty()) {
+        return Err(StartError::Acls);
+    }
     let leader_epoch = LeaderEpoch(epoch.get());
     let mut driver = loading_driver(machine, leader_epoch);
     driver.loaded(leader_epoch);
@@ -94,7 +98,8 @@ pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
         }
     });
 
-    let bootstrap = if is_new { bootstrap_records(MetadataVersion::LATEST) } else { Vec::new() };
+    // Taken only if the metadata is empty, which it also is after a first start that was cut short.
+    let bootstrap = bootstrap_records(MetadataVersion::LATEST);
     submit(&controller, Command::Activate { bootstrap }).await?;
     register_controller(&io, &controller, &config, &bound, &host_name).await?;
     if config.roles.broker {
@@ -163,8 +168,6 @@ struct MetadataAtStart {
     machine: Machine,
     loader: MetadataLoader,
     log: MetadataLog,
-    /// Nobody has written to the log yet.
-    is_new: bool,
 }
 
 /// Formats the metadata log if it is not there, and replays it into the controller's machine and into an image.
@@ -219,8 +222,7 @@ fn load_metadata(
             .map_err(|e| RaftError::Record { offset: batch.last_offset.get(), reason: e.to_string() })?;
         Ok(())
     })?;
-    let is_new = log.end_offset() == MetadataOffset(0);
-    Ok(MetadataAtStart { machine, loader, log, is_new })
+    Ok(MetadataAtStart { machine, loader, log })
 }
 
 fn metadata_checkpoints(dirs: &LogDirs, metadata_dir: &PathBuf) -> Result<(Offset, Offset), StartError> {
