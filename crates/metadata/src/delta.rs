@@ -135,3 +135,131 @@ impl MetadataLoader {
         Published { base, image, changes }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::*;
+    use logrun_model::{Str, Uuid};
+
+    fn topic(n: u8) -> MetadataRecord {
+        TopicRecord { name: format!("t{n}").into(), topic_id: Uuid([n; 16]), ..Default::default() }.into()
+    }
+
+    fn begin() -> MetadataRecord {
+        BeginTransactionRecord::default().into()
+    }
+
+    fn end() -> MetadataRecord {
+        EndTransactionRecord::default().into()
+    }
+
+    fn abort() -> MetadataRecord {
+        AbortTransactionRecord::default().into()
+    }
+
+    /// The offset and the topics of each image that `batches` publish.
+    fn run(batches: &[&[MetadataRecord]]) -> Result<Vec<(i64, usize)>, ReplayError> {
+        let mut loader = MetadataLoader::new(MetadataImage::empty("c"));
+        let (mut next, mut out) = (0, Vec::new());
+        for batch in batches {
+            next += batch.len() as i64;
+            for p in loader.commit(batch, MetadataOffset(next - 1), RaftEpoch(1), TimestampMs(1))? {
+                assert_eq!(p.changes.topics_created.len(), p.image.topics.len() - p.base.topics.len());
+                out.push((p.image.provenance.offset.get(), p.image.topics.len()));
+            }
+        }
+        Ok(out)
+    }
+
+    #[test]
+    fn a_transaction_is_published_as_a_whole() {
+        let published = run(&[&[topic(1), begin(), topic(2)], &[topic(3)], &[topic(4), end(), topic(5)]]).unwrap();
+        assert_eq!(published, [(0, 1), (6, 5)]);
+        assert_eq!(run(&[&[begin(), topic(2)], &[abort(), topic(3)], &[topic(4)]]).unwrap(), [(3, 1), (4, 2)]);
+    }
+
+    #[test]
+    fn bounds_that_do_not_fit_are_errors() {
+        assert!(run(&[&[begin(), begin()]]).is_err());
+        assert!(run(&[&[end()]]).is_err());
+        assert!(run(&[&[abort()]]).is_err());
+    }
+
+    #[test]
+    fn what_contradicts_the_log_is_an_error() {
+        let id = Uuid([9; 16]);
+        let bad: Vec<MetadataRecord> = vec![
+            RemoveTopicRecord { topic_id: id, ..Default::default() }.into(),
+            PartitionRecord { topic_id: id, ..Default::default() }.into(),
+            PartitionChangeRecord { topic_id: id, ..Default::default() }.into(),
+            PartitionChangeRecord { topic_id: Uuid([1; 16]), partition_id: 4, ..Default::default() }.into(),
+            ClearElrRecord { topic_name: "nosuch".into(), ..Default::default() }.into(),
+            UnfenceBrokerRecord { id: 1, epoch: 1, ..Default::default() }.into(),
+            UnregisterBrokerRecord { broker_id: 1, ..Default::default() }.into(),
+        ];
+        for record in bad {
+            assert!(run(&[&[topic(1), record.clone()]]).is_err(), "{record:?}");
+        }
+        let stale = FenceBrokerRecord { id: 1, epoch: 6, ..Default::default() };
+        let registered = RegisterBrokerRecord { broker_id: 1, broker_epoch: 5, ..Default::default() };
+        assert!(run(&[&[registered.clone().into(), stale.clone().into()]]).is_err());
+        let fits = FenceBrokerRecord { epoch: 5, ..stale };
+        assert!(run(&[&[registered.into(), fits.into()]]).is_ok());
+    }
+
+    #[test]
+    fn what_comes_and_goes_at_once_was_never_there() {
+        let mut delta = MetadataDelta::new(Arc::new(MetadataImage::empty("c")));
+        delta.replay(&topic(1)).unwrap();
+        let config = ConfigRecord {
+            resource_type: 2,
+            resource_name: "t1".into(),
+            name: "retention.ms".into(),
+            value: Some("1".into()),
+            ..Default::default()
+        };
+        delta.replay(&config.into()).unwrap();
+        delta.replay(&RemoveTopicRecord { topic_id: Uuid([1; 16]), ..Default::default() }.into()).unwrap();
+        assert!(delta.changes().topics_created.is_empty() && delta.changes().topics_deleted.is_empty());
+        assert!(delta.apply(Provenance::default()).is_empty());
+    }
+
+    #[test]
+    fn what_only_others_use_is_kept_in_a_snapshot() {
+        let id = |n: u8| Uuid([n; 16]);
+        let tag = logrun_wire::RawTaggedField { tag: 99, data: bytes::Bytes::from_static(b"later") };
+        let records: Vec<MetadataRecord> = vec![
+            FeatureLevelRecord { name: "metadata.version".into(), feature_level: 30, ..Default::default() }.into(),
+            FeatureLevelRecord { name: "of.a.later.kafka".into(), feature_level: 3, ..Default::default() }.into(),
+            AccessControlEntryRecord { id: id(1), principal: "User:a".into(), ..Default::default() }.into(),
+            AccessControlEntryRecord { id: id(2), ..Default::default() }.into(),
+            RemoveAccessControlEntryRecord { id: id(2), ..Default::default() }.into(),
+            UserScramCredentialRecord { name: "a".into(), mechanism: 1, iterations: 4096, ..Default::default() }.into(),
+            DelegationTokenRecord { token_id: "t".into(), ..Default::default() }.into(),
+            ConfigRecord { resource_type: 77, name: "k".into(), value: Some("v".into()), ..Default::default() }.into(),
+            TopicRecord { name: "t".into(), topic_id: id(3), unknown_tagged_fields: vec![tag.clone()] }.into(),
+            PartitionRecord {
+                partition_id: 0,
+                topic_id: id(3),
+                replicas: vec![1],
+                directories: vec![id(4)],
+                unknown_tagged_fields: vec![tag],
+                ..Default::default()
+            }
+            .into(),
+        ];
+        let replay = |records: &[MetadataRecord]| {
+            let mut image = MetadataImage::empty("c");
+            records.iter().for_each(|r| image.replay(r, &mut Changes::default()).unwrap());
+            image
+        };
+        let image = replay(&records);
+        let snapshot = image.to_records();
+        assert_eq!(snapshot.len(), records.len() - 2);
+        assert_eq!(replay(&snapshot), image);
+        assert_eq!(image.configs.iter().count(), 1);
+        assert_eq!(image.feature_level("of.a.later.kafka"), 3);
+        assert_eq!(image.topics.iter_by_name(Some("s")).map(|t| t.name.clone()).collect::<Vec<_>>(), [Str::from("t")]);
+    }
+}
