@@ -124,4 +124,3 @@ fn encode<M: Message>(context: &RequestContext, version: i16, response: &M) -> R
     debug!(api = context.api_key.name(), version, client = context.client_id().as_str(), "answered");
     frame::encode_response(context.correlation_id, context.api_key, version, response)
 }
-

@@ -4,17 +4,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use logrun_controller::{Command, Reply};
 use logrun_io::TaskHandle;
 use logrun_log::DirsError;
 use logrun_metadata::MetadataImage;
 use logrun_wire::ErrorCode;
 use logrun_wire::messages::BrokerHeartbeatRequest;
+use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
 use crate::Broker;
 use crate::controller::refused;
 use crate::errors::Failure;
+use crate::partitions::Partition;
+
+/// How many logs are closed at a time.
+const CLOSERS: usize = 16;
 
 impl Broker {
     /// Begins the recurring work; aborting the tasks ends it. `metadata_dir` is where the metadata log lies.
@@ -141,19 +147,36 @@ impl Broker {
         }
     }
 
-    /// Ends the groups and closes every log cleanly; writes the checkpoints. Waits for the disk. What fails is logged,
-    /// and then the directories are not marked as cleanly shut down.
-    pub fn close(&self, metadata_dir: &PathBuf) {
+    /// Ends the groups and closes every log cleanly; writes the checkpoints. What fails is logged, and then the
+    /// directories are not marked as cleanly shut down.
+    pub async fn close(self: &Arc<Self>, metadata_dir: PathBuf) {
         self.groups().stop();
-        let now = self.now();
         let partitions = self.partitions().all_online();
+        let count = partitions.len();
+        // Side by side, because each waits for the device and the device takes many at once.
+        let queue = Arc::new(Mutex::new(partitions));
+        let closers = (0..CLOSERS.min(count)).map(|_| {
+            let (broker, queue) = (self.clone(), queue.clone());
+            self.io().tasks.blocking(move || broker.close_partitions(&queue))
+        });
+        let closed = join_all(closers).await;
+        let broker = self.clone();
+        let all_closed = closed.into_iter().all(|ok| ok);
+        self.io().tasks.blocking(move || broker.close_directories(&metadata_dir, all_closed, count)).await;
+    }
+
+    fn close_partitions(&self, queue: &Mutex<Vec<Arc<Partition>>>) -> bool {
         let mut clean = true;
-        for partition in &partitions {
-            if let Err(e) = partition.close(now) {
+        loop {
+            let Some(partition) = queue.lock().pop() else { return clean };
+            if let Err(e) = partition.close(self.now()) {
                 error!(partition = %partition.name, "the log can't be closed: {e}");
                 clean = false;
             }
         }
+    }
+
+    fn close_directories(&self, metadata_dir: &PathBuf, mut clean: bool, partitions: usize) {
         if let Err(e) = self.controller().close() {
             error!("the metadata log can't be closed: {e}");
             clean = false;
@@ -162,7 +185,7 @@ impl Broker {
             .checkpoint(metadata_dir)
             .and_then(|()| if clean { self.logs().write_clean_shutdown(self.epoch()) } else { Ok(()) });
         match written {
-            Ok(()) => info!(partitions = partitions.len(), "closed"),
+            Ok(()) => info!(partitions, "closed"),
             Err(e) => error!("the checkpoints can't be written: {e}"),
         }
     }

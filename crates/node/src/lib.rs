@@ -107,8 +107,7 @@ impl Node {
             }
         }
         self.connections.close_all();
-        let (broker, metadata_dir) = (self.broker.clone(), self.metadata_dir.clone());
-        self.io.tasks.blocking(move || broker.close(&metadata_dir)).await;
+        self.broker.close(self.metadata_dir.clone()).await;
         self.committer.abort();
     }
 }

@@ -54,7 +54,7 @@ pub async fn handle(
             continue;
         };
         if left == 0 {
-            response.next_cursor = Some(Cursor { topic_name: name, partition_index: 0, ..Default::default() }.into());
+            response.next_cursor = Some(Cursor { topic_name: name, partition_index: 0, ..Default::default() });
             break;
         }
         let mut partitions = Vec::new();
@@ -92,7 +92,7 @@ pub async fn handle(
             ..Default::default()
         });
         if let Some(partition_index) = next {
-            response.next_cursor = Some(Cursor { topic_name: name, partition_index, ..Default::default() }.into());
+            response.next_cursor = Some(Cursor { topic_name: name, partition_index, ..Default::default() });
             break;
         }
     }

@@ -98,7 +98,15 @@ fn wants_leader(code: i16) -> bool {
     code == ErrorCode::NotLeaderOrFollower.code() || code == ErrorCode::FencedLeaderEpoch.code()
 }
 
-/// The present leader of a partition and its epoch, and the leader's address.
+/// The present leader of a partition.
+struct Leader {
+    node: NodeId,
+    epoch: i32,
+    /// Host and port, if the client can be told any.
+    endpoint: Option<(Str, i32)>,
+}
+
+/// The present leader of a partition, its epoch and its address.
 fn leader_of(
     broker: &Broker,
     context: &RequestContext,
@@ -106,11 +114,12 @@ fn leader_of(
     name: &Str,
     id: Uuid,
     index: PartitionIndex,
-) -> Option<(NodeId, i32, Option<(Str, i32)>)> {
+) -> Option<Leader> {
     let image = broker.image();
     let topic = if by_id { image.topics.by_id(id) } else { image.topics.by_name(name) }?;
     let partition = topic.partition(index)?;
-    Some((partition.leader, partition.leader_epoch.get(), broker.endpoint_of(context, partition.leader)))
+    let endpoint = broker.endpoint_of(context, partition.leader);
+    Some(Leader { node: partition.leader, epoch: partition.leader_epoch.get(), endpoint })
 }
 
 /// Adds to each partition that this broker does not lead who does, and the leaders' addresses (KIP-951).
@@ -122,7 +131,8 @@ pub fn add_current_leaders_to_produce(
     let by_id = context.api_version >= 13;
     for topic in &mut response.responses {
         for p in topic.partition_responses.iter_mut().filter(|p| wants_leader(p.error_code)) {
-            let Some((node, epoch, endpoint)) = leader_of(broker, context, by_id, &topic.name, topic.topic_id, p.index)
+            let Some(Leader { node, epoch, endpoint }) =
+                leader_of(broker, context, by_id, &topic.name, topic.topic_id, p.index)
             else {
                 continue;
             };
@@ -151,7 +161,7 @@ pub fn add_current_leaders_to_fetch(
     let by_id = context.api_version >= 13;
     for topic in &mut response.responses {
         for p in topic.partitions.iter_mut().filter(|p| wants_leader(p.error_code)) {
-            let Some((node, epoch, endpoint)) =
+            let Some(Leader { node, epoch, endpoint }) =
                 leader_of(broker, context, by_id, &topic.topic, topic.topic_id, p.partition_index)
             else {
                 continue;

@@ -204,21 +204,29 @@ impl Partition {
         let end = appended.last_offset.next();
         let first_unstable_offset = state.log.producers().first_unstable_offset();
         state.on(now, Event::Appended { log_end_offset: end, first_unstable_offset }, self);
+        // With `acks=1` too, what is acknowledged has the durability that the log promises.
+        let mut durable_here = None;
         match appended.durable {
             Durable::Ready => state.on(now, Event::Durable { log_end_offset: end }, self),
             Durable::Pending(durable) => {
                 let partition = self.clone();
+                let (tell, told) = oneshot::channel();
+                durable_here = Some(told);
                 self.io.tasks.spawn(async move {
-                    match durable.await {
+                    let outcome = match durable.await {
                         Ok(()) => {
                             let now = partition.io.clock.read();
                             partition.state.lock().on(now, Event::Durable { log_end_offset: end }, &partition);
+                            Ok(())
                         }
                         Err(e) => {
                             partition.storage_failed(e);
                             partition.state.lock().commits.fail(NotReplicated::Storage);
+                            Err(NotReplicated::Storage)
                         }
-                    }
+                    };
+                    // Only a client with `acks=1` listens.
+                    let _ = tell.send(outcome);
                 });
             }
         }
@@ -232,7 +240,8 @@ impl Partition {
             log_start_offset,
             commit: match acks {
                 Acks::All => state.await_commit(end),
-                Acks::None | Acks::Leader => None,
+                Acks::Leader => durable_here,
+                Acks::None => None,
             },
         })
     }

@@ -229,4 +229,3 @@ impl Partition {
         Ok(state.replica.end_offset_for_epoch(current, requested, state.log.epochs())?)
     }
 }
-
