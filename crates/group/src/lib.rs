@@ -34,9 +34,10 @@
 //! | Stable, found in the log | | Stable | sessions begin anew |
 //! | any | leadership is lost | gone | all that is parked gets NOT_COORDINATOR |
 //!
-//! Two differences from Kafka, neither visible to a client that follows the protocol: a parked join or sync that the
-//! same member repeats is answered (REBALANCE_IN_PROGRESS) instead of forgotten, and a group that has only been asked
-//! about is not written before it has something to remember.
+//! Differences from Kafka, none of which a client that follows the protocol can be hurt by: a parked join or sync that
+//! the same member repeats is answered (REBALANCE_IN_PROGRESS) instead of forgotten; a group that nobody got into is
+//! neither written nor listed; when a member is turned away because the group is full, the others do not go on waiting
+//! for it; a malformed subscription does not stop the join.
 //!
 //! KIP-848 consumer groups, share and streams groups that Apache Kafka left in the log are seen and preserved, not
 //! served. Transactional commits are replayed; requests for them come with the transaction coordinator.

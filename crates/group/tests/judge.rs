@@ -27,11 +27,12 @@ const PORT: u16 = 31_092;
 /// The bound for a reply that is not parked.
 const PROMPT: Duration = Duration::from_millis(600);
 
-const COMPARED: [&str; 9] = [
+/// Not among them for what they show on purpose: `max_size`, where the others are not kept waiting for a member that was
+/// turned away, and a group that nobody got into is not listed.
+const COMPARED: [&str; 8] = [
     "cooperative",
     "initial_join",
     "leader_leaves",
-    "max_size",
     "member_times_out",
     "offsets",
     "rejoin",

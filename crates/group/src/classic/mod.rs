@@ -13,9 +13,6 @@ mod rebalance;
 mod record;
 mod sync;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 

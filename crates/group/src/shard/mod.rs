@@ -7,9 +7,6 @@
 mod handle;
 mod maintain;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -34,6 +34,8 @@ const START: i64 = 1_000_000_000_000;
 pub struct MemLog {
     pub records: Vec<KeyValue>,
     pub full: bool,
+    /// Of how many records each append was.
+    pub appends: Vec<usize>,
 }
 
 impl RecordLog for MemLog {
@@ -43,6 +45,7 @@ impl RecordLog for MemLog {
         if self.full {
             return Err(AppendFailed::new(ErrorCode::KafkaStorageError, "the disk is full"));
         }
+        self.appends.push(records.len());
         self.records.extend_from_slice(records);
         Ok(Offset(self.records.len() as i64 - 1))
     }
