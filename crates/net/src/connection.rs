@@ -21,6 +21,7 @@ use bytes::{Buf, Bytes};
 use logrun_io::Stream;
 use tokio::io::AsyncWriteExt;
 
+use crate::buffers::Buffers;
 use crate::frame::{FrameError, FrameReader};
 
 /// A response's bytes, length prefix and all, in segments that are written without being joined.
@@ -73,10 +74,10 @@ pub struct Connection<S> {
 }
 
 impl<S: Service> Connection<S> {
-    pub fn new(stream: Stream, service: S, frame_bytes_max: usize) -> Self {
+    pub fn new(stream: Stream, service: S, frame_bytes_max: usize, buffers: Buffers) -> Self {
         Self {
             stream,
-            frames: FrameReader::new(frame_bytes_max),
+            frames: FrameReader::new(frame_bytes_max, buffers),
             service,
             owed: VecDeque::new(),
             out: Vec::new(),
@@ -265,7 +266,8 @@ mod tests {
         let (stream, _, _) = listener.accept().await.unwrap();
         let (tell_1, wait_1) = oneshot::channel();
         let (tell_3, wait_3) = oneshot::channel();
-        let server = tokio::spawn(Connection::new(stream, Echo([wait_1, wait_3].into()), 100).run());
+        let server =
+            tokio::spawn(Connection::new(stream, Echo([wait_1, wait_3].into()), 100, Buffers::default()).run());
         for n in [1u8, 2, 255, 3, 4, 200] {
             client.write_all(&[0, 0, 0, 1, n]).await.unwrap();
         }

@@ -14,6 +14,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::buffers::{BUFFER_BYTES_MIN, Buffer, Buffers};
+
 /// The most that is set aside on a claim alone; untouched pages cost nothing.
 const RESERVE_BYTES_MAX: usize = 1 << 20;
 /// Room for a read when no frame is under way.
@@ -33,33 +35,42 @@ pub enum FrameError {
 /// Cuts a byte stream into frames. Cancelling a read loses nothing.
 #[derive(Debug)]
 pub struct FrameReader {
+    /// Small frames, and the beginning of a large one.
     buffer: BytesMut,
+    /// A large frame under way: its bytes so far and its length.
+    large: Option<(Buffer, usize)>,
+    buffers: Buffers,
     frame_bytes_max: usize,
 }
 
 impl FrameReader {
-    pub fn new(frame_bytes_max: usize) -> Self {
-        Self { buffer: BytesMut::new(), frame_bytes_max }
+    pub fn new(frame_bytes_max: usize, buffers: Buffers) -> Self {
+        Self { buffer: BytesMut::new(), large: None, buffers, frame_bytes_max }
     }
 
     /// The next frame if all of it has arrived already.
     pub fn buffered(&mut self) -> Result<Option<Bytes>, FrameError> {
-        match self.missing()? {
-            Some(0) => {
-                let length = self.buffer.get_i32() as usize;
-                let frame = self.buffer.split_to(length).freeze();
-                Ok(Some(frame))
+        if let Some((buffer, length)) = self.large.take() {
+            if buffer.get().len() == length {
+                return Ok(Some(buffer.freeze()));
             }
-            _ => Ok(None),
+            self.large = Some((buffer, length));
+            return Ok(None);
         }
+        let Some(length) = self.length()? else { return Ok(None) };
+        if self.buffer.len() < length + 4 {
+            return Ok(None);
+        }
+        self.buffer.advance(4);
+        Ok(Some(self.buffer.split_to(length).freeze()))
     }
 
-    /// How many bytes of the present frame are still to come; `None` before its length is known.
-    fn missing(&self) -> Result<Option<usize>, FrameError> {
+    /// The length of the frame under way, once its first four bytes are there.
+    fn length(&self) -> Result<Option<usize>, FrameError> {
         let Some(head) = self.buffer.first_chunk::<4>() else { return Ok(None) };
         let length = i32::from_be_bytes(*head);
         match usize::try_from(length) {
-            Ok(n) if n <= self.frame_bytes_max => Ok(Some((n + 4).saturating_sub(self.buffer.len()))),
+            Ok(n) if n <= self.frame_bytes_max => Ok(Some(n)),
             _ => Err(FrameError::Length { length, max: self.frame_bytes_max }),
         }
     }
@@ -70,14 +81,36 @@ impl FrameReader {
             if let Some(frame) = self.buffered()? {
                 return Ok(Some(frame));
             }
-            let want = match self.missing()? {
-                // At least as much again as is there, so that a large frame moves a bounded number of times.
-                Some(missing) => missing.min(RESERVE_BYTES_MAX.max(self.buffer.len())),
-                None => IDLE_READ_BYTES,
+            if self.large.is_none()
+                && let Some(length) = self.length()?
+                && length >= BUFFER_BYTES_MIN
+            {
+                let mut buffer = self.buffers.take(length.min(RESERVE_BYTES_MAX));
+                buffer.get_mut().extend_from_slice(&self.buffer[4..]);
+                self.buffer.clear();
+                self.large = Some((buffer, length));
+            }
+            let read = match &mut self.large {
+                Some((buffer, length)) => {
+                    let missing = *length - buffer.get().len();
+                    if buffer.get().len() == buffer.get().capacity() {
+                        // As much again as has arrived: a large frame moves a bounded number of times.
+                        let more = missing.min(buffer.get().len().max(RESERVE_BYTES_MAX));
+                        buffer.get_mut().reserve_exact(more);
+                    }
+                    let room = (buffer.get().capacity() - buffer.get().len()).min(missing);
+                    // Never beyond the frame: what follows belongs to the next one.
+                    stream.take(room as u64).read_buf(buffer.get_mut()).await?
+                }
+                None => {
+                    let missing = self.length()?.map_or(1, |n| (n + 4).saturating_sub(self.buffer.len()));
+                    self.buffer.reserve(missing.max(IDLE_READ_BYTES));
+                    stream.read_buf(&mut self.buffer).await?
+                }
             };
-            self.buffer.reserve(want.max(1));
-            if stream.read_buf(&mut self.buffer).await? == 0 {
-                return if self.buffer.is_empty() { Ok(None) } else { Err(FrameError::Truncated) };
+            if read == 0 {
+                let between = self.large.is_none() && self.buffer.is_empty();
+                return if between { Ok(None) } else { Err(FrameError::Truncated) };
             }
         }
     }
@@ -97,7 +130,7 @@ mod tests {
                 near.write_all(&vec![n as u8; n]).await.unwrap();
             }
         });
-        let mut frames = FrameReader::new(100);
+        let mut frames = FrameReader::new(100, Buffers::default());
         for n in [0usize, 1, 5, 100] {
             assert_eq!(frames.next(&mut far).await.unwrap().unwrap(), vec![n as u8; n]);
         }
@@ -109,20 +142,40 @@ mod tests {
     async fn a_claim_costs_no_memory() {
         let (mut near, mut far) = tokio::io::duplex(64);
         near.write_all(&i32::MAX.to_be_bytes()).await.unwrap();
-        let mut frames = FrameReader::new(100 << 20);
+        let mut frames = FrameReader::new(100 << 20, Buffers::default());
         assert!(matches!(frames.next(&mut far).await, Err(FrameError::Length { length: i32::MAX, .. })));
 
         let (mut near, mut far) = tokio::io::duplex(64);
         near.write_all(&(90i32 << 20).to_be_bytes()).await.unwrap();
         drop(near);
-        let mut frames = FrameReader::new(100 << 20);
+        let mut frames = FrameReader::new(100 << 20, Buffers::default());
         assert!(matches!(frames.next(&mut far).await, Err(FrameError::Truncated)));
-        assert!(frames.buffer.capacity() <= 2 * RESERVE_BYTES_MAX);
+        let held = frames.large.map_or(0, |(b, _)| b.get().capacity());
+        assert!(held <= 2 * RESERVE_BYTES_MAX, "{held}");
+    }
+
+    #[tokio::test]
+    async fn large_frames_arrive_whole_between_small_ones() {
+        let (mut near, mut far) = tokio::io::duplex(5000);
+        let sizes = [3usize, 70_000, 3_000_000, 5, 65_536, 1];
+        let writer = tokio::spawn(async move {
+            for n in sizes {
+                near.write_all(&(n as i32).to_be_bytes()).await.unwrap();
+                near.write_all(&vec![n as u8; n]).await.unwrap();
+            }
+        });
+        let mut frames = FrameReader::new(100 << 20, Buffers::default());
+        for n in sizes {
+            let frame = frames.next(&mut far).await.unwrap().unwrap();
+            assert!(frame.len() == n && frame.iter().all(|b| *b == n as u8), "{n}");
+        }
+        assert!(frames.next(&mut far).await.unwrap().is_none());
+        writer.await.unwrap();
     }
 
     #[tokio::test]
     async fn refuses_a_negative_length() {
-        let mut frames = FrameReader::new(100);
+        let mut frames = FrameReader::new(100, Buffers::default());
         let got = frames.next(&mut &(-1i32).to_be_bytes()[..]).await;
         assert!(matches!(got, Err(FrameError::Length { length: -1, .. })));
     }

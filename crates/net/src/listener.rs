@@ -9,11 +9,12 @@ use std::time::Duration;
 use logrun_io::{Io, Listener, TaskHandle};
 use tracing::{debug, warn};
 
+use crate::buffers::Buffers;
 use crate::connection::{Connection, PeerInfo, Service};
 
-/// The open connections of a process: counted, and ended together.
+/// The open connections of a process: counted, and ended together. They share their buffers.
 #[derive(Clone, Debug, Default)]
-pub struct Connections(Arc<Mutex<Open>>);
+pub struct Connections(Arc<Mutex<Open>>, Buffers);
 
 #[derive(Debug, Default)]
 struct Open {
@@ -23,6 +24,10 @@ struct Open {
 }
 
 impl Connections {
+    fn buffers(&self) -> Buffers {
+        self.1.clone()
+    }
+
     /// How many connections are open.
     pub fn count(&self) -> usize {
         self.0.lock().expect("no panic while locked").tasks.len()
@@ -90,7 +95,12 @@ impl Acceptor {
             match self.listener.accept().await {
                 Ok((stream, peer, local)) => {
                     let Some(id) = connections.begin() else { return };
-                    let connection = Connection::new(stream, service(PeerInfo { peer, local }), self.frame_bytes_max);
+                    let connection = Connection::new(
+                        stream,
+                        service(PeerInfo { peer, local }),
+                        self.frame_bytes_max,
+                        connections.buffers(),
+                    );
                     let (open, name) = (connections.clone(), self.name.clone());
                     let task = io.tasks.spawn(async move {
                         match connection.run().await {
