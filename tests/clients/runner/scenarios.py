@@ -39,7 +39,7 @@ class World:
 
     def __init__(self, bootstrap, spec, here, work):
         self.bootstrap, self.spec, self.here, self.work = bootstrap, spec, here, work
-        self.admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+        self.admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
         self.run_id = f"{os.getpid():x}{int(time.time()) & 0xffff:04x}"
         # Timestamps that the scenarios set: within every retention time, and not the present.
         self.hour_ago = (int(time.time()) - 3600) * 1000

@@ -56,10 +56,10 @@ def fetch(sock, topic, partition, offset):
     return high_watermark, reply[at + 4:at + 4 + max(size, 0)]
 
 
-def batches(bootstrap, topic, partition):
-    """All batches of a partition, in order."""
+def batches(bootstrap, topic, partition, offset=0):
+    """All batches of a partition from `offset`, in order."""
     host, port = bootstrap.rsplit(":", 1)
-    out, offset = [], 0
+    out = []
     with socket.create_connection((host, int(port)), 20) as sock:
         while True:
             high_watermark, data = fetch(sock, topic, partition, offset)
