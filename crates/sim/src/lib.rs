@@ -19,8 +19,10 @@ pub mod tag;
 mod toy;
 mod trace;
 mod workload;
+mod world;
 
 pub use run::{Outcome, run};
 pub use stats::Stats;
 pub use system::{Local, Process, System};
 pub use trace::{Sink, Trace};
+pub use world::World;

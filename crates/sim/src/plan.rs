@@ -48,11 +48,21 @@ pub struct ProducerPlan {
     pub in_flight: u64,
 }
 
+/// What an acknowledgement means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It was written: a power cut may take it.
+    Write,
+    /// It was synced, by Kafka's own setting.
+    Flush,
+    /// It was synced, by `logrun.durability`.
+    Sync,
+}
+
 /// A whole run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What is acknowledged has been synced (`log.flush.interval.messages=1`).
-    pub synced: bool,
+    pub durability: Durability,
     /// The data topics, by their number of partitions.
     pub partitions: Vec<i32>,
     pub producers: Vec<ProducerPlan>,
@@ -60,6 +70,8 @@ pub struct Plan {
     pub members: usize,
     /// Makes, deletes and changes topics.
     pub admin: bool,
+    /// `internal.segment.bytes` of the data topics: so small that segments are many.
+    pub segment_bytes: u64,
     /// `log.segment.ms`.
     pub segment_ms: u64,
     /// `group.initial.rebalance.delay.ms`.
@@ -70,20 +82,26 @@ pub struct Plan {
 impl Plan {
     pub fn new(random: &Random) -> Self {
         let r = random;
-        let synced = r.chance(1, 2);
+        let durability = [Durability::Write, Durability::Flush, Durability::Sync][r.below(3) as usize];
         let producers = (0..1 + r.below(3)).map(|_| producer(r)).collect();
         let members = if r.chance(1, 3) { 1 + r.below(3) as usize } else { 0 };
         Self {
-            synced,
+            durability,
             partitions: (0..1 + r.below(2)).map(|_| 1 + r.below(3) as i32).collect(),
             producers,
             readers: r.below(3) as usize,
             members,
             admin: r.chance(1, 2),
+            segment_bytes: [3_000, 10_000, 1 << 20][r.below(3) as usize],
             segment_ms: [200, 1_000, 60_000][r.below(3) as usize],
             rebalance_delay_ms: if r.chance(1, 2) { 0 } else { 500 },
             phases: (0..2 + r.below(3)).map(|_| phase(r, members > 0)).collect(),
         }
+    }
+
+    /// Whether a power cut may take what was acknowledged.
+    pub fn may_lose(&self) -> bool {
+        self.durability == Durability::Write
     }
 
     /// The settings of the node, as in `server.properties`.
@@ -108,9 +126,11 @@ impl Plan {
         .collect();
         settings.push(("log.segment.ms".into(), self.segment_ms.to_string()));
         settings.push(("group.initial.rebalance.delay.ms".into(), self.rebalance_delay_ms.to_string()));
-        if self.synced {
-            settings.push(("log.flush.interval.messages".into(), "1".into()));
-        }
+        settings.extend(match self.durability {
+            Durability::Write => None,
+            Durability::Flush => Some(("log.flush.interval.messages".into(), "1".into())),
+            Durability::Sync => Some(("logrun.durability".into(), "sync".into())),
+        });
         settings
     }
 }

@@ -134,8 +134,8 @@ fn live(run: &Rc<Run>, number: usize, plan: &PhasePlan, begun_ms: i64, system: &
     match (plan.end, ended) {
         (End::PowerCut, _) => {
             run.disk.crash(&run.random);
-            model.power_failed(!run.plan.synced);
-            if !run.plan.synced {
+            model.power_failed(run.plan.may_lose());
+            if run.plan.may_lose() {
                 w.producers.iter_mut().for_each(Producer::forget);
             }
             run.stats.borrow_mut().add("power cuts", 1);
@@ -151,7 +151,7 @@ fn live(run: &Rc<Run>, number: usize, plan: &PhasePlan, begun_ms: i64, system: &
         (End::Stop, Ended::CutOff) => run.disk.kill(),
     }
     run.disk.set_capacity(None);
-    model.process_ended();
+    model.process_ended(plan.end == End::Stop && plan.fault.is_none());
     ended_ms + run.random.below(2_000) as i64
 }
 

@@ -1,4 +1,7 @@
 //! The log start never falls, and rises no further than somebody asked for.
+//!
+//! Kafka writes it down once a minute (`log.flush.start.offset.checkpoint.interval.ms`): only behind a process that
+//! did not stop in good order may records be there again that somebody deleted.
 
 use super::{Checked, Partition, Violation};
 
@@ -7,7 +10,7 @@ const NAME: &str = "log_start";
 
 /// A log start was told; `floor` is the highest that was known when the question was asked.
 pub fn seen(partition: &mut Partition, floor: i64, log_start: i64) -> Checked {
-    if log_start < floor && !partition.may_have_lost {
+    if log_start < floor && !partition.log_start_may_fall {
         return Err(Violation::new(NAME, format!("it was {floor} and is {log_start}")));
     }
     if log_start > partition.delete_asked {

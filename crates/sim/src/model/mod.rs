@@ -79,7 +79,10 @@ impl Model {
     }
 
     /// The process ended: all its connections with it.
-    pub fn process_ended(&mut self) {
+    pub fn process_ended(&mut self, in_good_order: bool) {
+        if !in_good_order {
+            self.partitions.values_mut().for_each(|p| p.log_start_may_fall = true);
+        }
         self.commits.process_ended();
         self.generations.process_ended();
     }

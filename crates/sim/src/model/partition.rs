@@ -60,6 +60,8 @@ pub struct Partition {
     pub delete_asked: i64,
     /// The power failed without a promise to sync; until the next audit the end of the log may be gone.
     pub may_have_lost: bool,
+    /// The process did not stop in good order; until the next audit the log start may be one that was told earlier.
+    pub log_start_may_fall: bool,
 }
 
 impl Partition {
@@ -115,6 +117,9 @@ impl Partition {
         if std::mem::take(&mut self.may_have_lost) {
             self.forgive(audit.log_end);
         }
+        if std::mem::take(&mut self.log_start_may_fall) {
+            self.log_start = self.log_start.min(audit.log_start);
+        }
         dense::check(audit)?;
         for (offset, tag) in &audit.records {
             self.read(*offset, *tag)?;
@@ -139,8 +144,6 @@ impl Partition {
             }
         }
         self.high_watermark = self.high_watermark.min(log_end);
-        // Records may be deleted up to a high watermark that is gone.
-        self.log_start = self.log_start.min(log_end);
     }
 
     /// What is known of where the log ends, at least.

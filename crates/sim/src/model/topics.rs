@@ -81,7 +81,10 @@ impl Topics {
     pub fn unknown(&mut self, name: &Str) {
         let known = match self.get(name) {
             Known::Exists(id) => Known::Unknown(Some(id)),
-            Known::Absent => Known::Unknown(None),
+            Known::Absent => {
+                self.partitions.remove(name);
+                Known::Unknown(None)
+            }
             unknown => unknown,
         };
         self.known.insert(name.clone(), known);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use logrun_model::{Str, Uuid};
 use logrun_wire::ErrorCode;
-use logrun_wire::messages::create_topics_request::CreatableTopic;
+use logrun_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use logrun_wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use logrun_wire::messages::delete_topics_request::DeleteTopicState;
 use logrun_wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
@@ -63,8 +63,18 @@ pub async fn work(phase: Rc<Phase>) {
 /// Creates a topic. Also how the data topics come to be.
 pub async fn create(link: &mut Link, name: &Str, partitions: i32) -> Result<(), Lost> {
     let phase = link.phase.clone();
-    let topic =
-        CreatableTopic { name: name.clone(), num_partitions: partitions, replication_factor: 1, ..Default::default() };
+    let segment_bytes = CreatableTopicConfig {
+        name: "internal.segment.bytes".into(),
+        value: Some(phase.run.plan.segment_bytes.to_string().into()),
+        ..Default::default()
+    };
+    let topic = CreatableTopic {
+        name: name.clone(),
+        num_partitions: partitions,
+        replication_factor: 1,
+        configs: vec![segment_bytes],
+        ..Default::default()
+    };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 5_000, ..Default::default() };
     let before = phase.run.model.borrow().topics.get(name);
     phase.run.model.borrow_mut().topics.unknown(name);

@@ -40,6 +40,12 @@ struct Writer {
     next_sequence: i32,
     /// Sent and not settled, in order.
     unsettled: VecDeque<Batch>,
+    /// Several were under way when the process ended. What it writes down of a producer is the last batch only
+    /// (`ProducerStateManager`), so the next process may take the retry of an earlier one for a gap.
+    ///
+    /// The same if a disk failed: a partition that knows nothing of a producer takes any first sequence of it, also
+    /// that of the batch behind the one that could not be written.
+    in_doubt: bool,
 }
 
 /// A batch that may be sent again.
@@ -55,6 +61,8 @@ enum Outcome {
     Settled,
     /// It will be sent again.
     Again,
+    /// It will be sent again, though those behind it may have overtaken it.
+    Doubt,
     /// The producer id is of no more use.
     NewId,
 }
@@ -67,6 +75,7 @@ impl Producer {
     /// Produces for as long as the phase lasts.
     pub async fn work(&mut self, phase: Rc<Phase>) {
         let mut link = Link::new(&phase, format!("producer-{}", self.writer));
+        self.partitions.values_mut().for_each(|w| w.in_doubt = w.unsettled.len() > 1);
         if self.plan.acks == 0 {
             link.closing_is_an_answer();
         }
@@ -171,8 +180,13 @@ impl Producer {
                 }
             };
             let Some(batch) = writer.unsettled.pop_front() else { break };
-            match outcome(&phase, tp, &batch, &response, plan, failed) {
-                Outcome::Settled => {}
+            match outcome(&phase, tp, &batch, &response, plan, failed, writer.in_doubt) {
+                Outcome::Settled => writer.in_doubt &= failed,
+                Outcome::Doubt => {
+                    failed = true;
+                    writer.in_doubt = true;
+                    kept.push_back(batch);
+                }
                 Outcome::Again if !plan.idempotent && batch.attempts >= ATTEMPTS_MAX => failed = true,
                 Outcome::Again => {
                     failed = true;
@@ -180,6 +194,8 @@ impl Producer {
                 }
                 Outcome::NewId => {
                     self.id = None;
+                    // The answers that are still to come are nobody's any more.
+                    link.cut();
                     return Err(Lost);
                 }
             }
@@ -243,6 +259,7 @@ fn outcome(
     response: &ProduceResponse,
     plan: ProducerPlan,
     failed: bool,
+    in_doubt: bool,
 ) -> Outcome {
     let Some(p) = response.responses.first().and_then(|t| t.partition_responses.first()) else {
         phase.fail(Violation::new("answered", "a produce response has no partition"));
@@ -269,11 +286,12 @@ fn outcome(
             phase.check(|m| m.partition(tp).acked(None, &batch.tags));
             Outcome::Settled
         }
+        ErrorCode::OutOfOrderSequenceNumber if plan.idempotent && in_doubt => Outcome::NewId,
         // The one before it is not there, so this one can't be.
         ErrorCode::OutOfOrderSequenceNumber if plan.idempotent && failed => Outcome::Again,
         e if is_not_ready(e) || is_disk_trouble(e) => {
             phase.run.stats.borrow_mut().add("batches refused", 1);
-            Outcome::Again
+            if is_disk_trouble(e) && plan.idempotent { Outcome::Doubt } else { Outcome::Again }
         }
         e => {
             let text = p.error_message.as_ref().map_or("", |m| m.as_str());
