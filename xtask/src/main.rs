@@ -5,6 +5,7 @@
 mod bench;
 mod docs;
 mod schema;
+mod sim;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,7 +15,8 @@ usage: cargo xtask CHORE
 
   docs             rewrite the reference pages in docs/ from the tables that they describe
   schema JAR_DIR   rewrite schema/ from the jars of Apache Kafka in JAR_DIR
-                   (mvn -f tests/oracle/pom.xml dependency:copy-dependencies fetches them)";
+                   (mvn -f tests/oracle/pom.xml dependency:copy-dependencies fetches them)
+  sim --seeds N    a whole node under seeded virtual time with faults; --seed N replays one seed";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     let result = match args.as_slice() {
         ["bench", options @ ..] => bench::run(options).map_err(Into::into),
         ["docs"] => docs::run(&root().join("docs")).map_err(Into::into),
+        ["sim", args @ ..] => sim::run(&root(), args).map_err(Into::into),
         ["schema", jars] => schema::run(Path::new(jars), &root().join("schema")),
         _ => {
             eprintln!("{USAGE}\n\n{}", bench::USAGE);
