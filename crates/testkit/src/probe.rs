@@ -1,7 +1,7 @@
 //! The smallest client there is: does a broker answer ApiVersions, and does it know of a live broker?
 //!
-//! Blocking sockets and two requests written out by hand (ApiVersions v0, Metadata v1), so that start times are
-//! measured without any client library's own start.
+//! Blocking sockets and three requests written out by hand (ApiVersions v0, Metadata v1, CreateTopics v2), so that
+//! start times are measured without any client library's own start.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 const API_VERSIONS: i16 = 18;
 const METADATA: i16 = 3;
+const CREATE_TOPICS: i16 = 19;
 const CORRELATION_ID: i32 = 0x5eed;
 
 /// A response is refused above this many bytes.
@@ -37,6 +38,37 @@ pub fn api_versions(addr: SocketAddr, deadline: Instant) -> io::Result<usize> {
 pub fn live_brokers(addr: SocketAddr, deadline: Instant) -> io::Result<usize> {
     let mut body = Body(round_trip(addr, METADATA, 1, &0_i32.to_be_bytes(), deadline)?, 0);
     usize::try_from(body.i32()?).map_err(|_| malformed("a negative number of brokers"))
+}
+
+/// Creates a topic with one replica (CreateTopics v2) and waits for the answer.
+///
+/// # Errors
+/// As [`api_versions`].
+pub fn create_topic(addr: SocketAddr, name: &str, partitions: i32, deadline: Instant) -> io::Result<()> {
+    let name_length = i16::try_from(name.len()).map_err(|_| malformed("a topic's name of more than 32 KiB"))?;
+    let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+    let mut request = Vec::with_capacity(64);
+    request.extend_from_slice(&1_i32.to_be_bytes());
+    request.extend_from_slice(&name_length.to_be_bytes());
+    request.extend_from_slice(name.as_bytes());
+    request.extend_from_slice(&partitions.to_be_bytes());
+    request.extend_from_slice(&1_i16.to_be_bytes());
+    // No assignments, no configs; the time-out; not only to validate.
+    request.extend_from_slice(&0_i32.to_be_bytes());
+    request.extend_from_slice(&0_i32.to_be_bytes());
+    request.extend_from_slice(&i32::try_from(left).unwrap_or(i32::MAX).to_be_bytes());
+    request.push(0);
+    let mut body = Body(round_trip(addr, CREATE_TOPICS, 2, &request, deadline)?, 0);
+    let (_throttle_time_ms, topics) = (body.i32()?, body.i32()?);
+    if topics != 1 {
+        return Err(malformed("another number of topics than was asked for"));
+    }
+    let name_length = body.take().map(u16::from_be_bytes)?;
+    body.1 += usize::from(name_length);
+    match body.i16()? {
+        0 => Ok(()),
+        error => Err(malformed(&format!("CreateTopics answered with error {error}"))),
+    }
 }
 
 /// Calls `ask` until it succeeds and satisfies `enough`; gives the time that has passed since `since`.

@@ -57,7 +57,7 @@ pub const CASES: &[Case] = &[
     Case { name: "memory", about: "resident memory: idle after the start, and with 1,000 partitions", run: memory },
     Case {
         name: "start",
-        about: "from exec to the first reply to ApiVersions, and until Metadata lists a live broker",
+        about: "from exec to the first reply to ApiVersions, and until Metadata lists a live broker; and SIGTERM to the end",
         run: start,
     },
 ];
@@ -225,17 +225,20 @@ fn memory(contest: &Contest, scale: Scale, table: &mut Table) -> Result<(), Stri
 
 fn start(contest: &Contest, scale: Scale, table: &mut Table) -> Result<(), String> {
     const RECORDS: u64 = 1_000_000;
-    let mut starts = |what: [&'static str; 2], sides: &mut (Side, Side), kill| {
-        let (ours, theirs) = both(sides, |s| s.restart(kill))?;
-        let ms = |d: Duration| d.as_secs_f64() * 1000.0;
-        table.add("start", Quantity::less(what[0], "ms", 0.1), ms(ours.answers), ms(theirs.answers));
-        table.add("start", Quantity::less(what[1], "ms", 0.1), ms(ours.serves), ms(theirs.serves));
-        Ok::<_, String>(())
+    const CLEAN: Restart = Restart { kill: false, quantities: ["stop", "clean, answers", "clean, serves"] };
+    const KILLED: Restart = Restart { kill: true, quantities: ["", "after kill -9, answers", "after kill -9, serves"] };
+    const MANY_CLEAN: Restart = Restart {
+        kill: false,
+        quantities: ["1,000 partitions: stop", "1,000 partitions: clean, answers", "1,000 partitions: clean, serves"],
+    };
+    const MANY_KILLED: Restart = Restart {
+        kill: true,
+        quantities: ["", "1,000 partitions: after kill -9, answers", "1,000 partitions: after kill -9, serves"],
     };
     let mut sides = contest.start("")?;
     for _ in 0..scale.rounds {
-        starts(["clean, answers", "clean, serves"], &mut sides, false)?;
-        starts(["after kill -9, answers", "after kill -9, serves"], &mut sides, true)?;
+        CLEAN.measure(&mut sides, table)?;
+        KILLED.measure(&mut sides, table)?;
     }
     both(&mut sides, |s| {
         s.create("many", 1000)?;
@@ -250,8 +253,8 @@ fn start(contest: &Contest, scale: Scale, table: &mut Table) -> Result<(), Strin
         s.produce(&work)
     })?;
     for _ in 0..scale.rounds {
-        let what = ["after kill -9 with 1,000 partitions, answers", "after kill -9 with 1,000 partitions, serves"];
-        starts(what, &mut sides, true)?;
+        MANY_KILLED.measure(&mut sides, table)?;
+        MANY_CLEAN.measure(&mut sides, table)?;
     }
     for _ in 0..scale.rounds {
         let sides = contest.start("")?;
@@ -259,4 +262,27 @@ fn start(contest: &Contest, scale: Scale, table: &mut Table) -> Result<(), Strin
         table.add("start", Quantity::less("from nothing, serves", "ms", 0.1), ms(&sides.0), ms(&sides.1));
     }
     Ok(())
+}
+
+/// A restart and what is measured in it: the stop (unless it is killed), the first answer, the first service.
+struct Restart {
+    kill: bool,
+    quantities: [&'static str; 3],
+}
+
+impl Restart {
+    fn measure(&self, sides: &mut (Side, Side), table: &mut Table) -> Result<(), String> {
+        let (ours, theirs) = both(sides, |s| s.restart(self.kill))?;
+        let [stop, answers, serves] = self.quantities;
+        let mut add = |name, ours: Duration, theirs: Duration| {
+            let ms = |d: Duration| d.as_secs_f64() * 1000.0;
+            table.add("start", Quantity::less(name, "ms", 0.1), ms(ours), ms(theirs));
+        };
+        if !self.kill {
+            add(stop, ours.0, theirs.0);
+        }
+        add(answers, ours.1.answers, theirs.1.answers);
+        add(serves, ours.1.serves, theirs.1.serves);
+        Ok(())
+    }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use logrun_testkit::{Home, Product, Ready, Running, Scratch};
 
@@ -168,14 +168,16 @@ impl Side {
         Ok(bytes as f64 / f64::from(1 << 20))
     }
 
-    /// Ends the broker, politely or not, and starts it again.
-    pub fn restart(&mut self, kill: bool) -> Result<Ready, String> {
+    /// Ends the broker, politely or not, and starts it again; gives how long the end took, too.
+    pub fn restart(&mut self, kill: bool) -> Result<(Duration, Ready), String> {
         let mut running = self.running.take().ok_or("the broker is stopped")?;
+        let begin = Instant::now();
         let ended = if kill { running.kill() } else { running.terminate(PATIENCE).map(|_| ()) };
         ended.map_err(|e| e.to_string())?;
+        let stopped = begin.elapsed();
         drop(running);
         let (running, ready) = self.home.start(PATIENCE).map_err(|e| e.to_string())?;
         self.running = Some(running);
-        Ok(ready)
+        Ok((stopped, ready))
     }
 }
