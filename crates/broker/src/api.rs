@@ -48,8 +48,9 @@ macro_rules! apis {
             advertised_min: apis!(@first $($advertised)? $min),
             on_controller: apis!(@is $($controller)?),
             run: |broker, context, mut body| Box::pin(async move {
+                // Bytes behind the message are not looked at, as in Apache Kafka: librdkafka 2.16 writes a Metadata
+                // request of all topics with an array length of four bytes where one is read.
                 let request = logrun_wire::messages::$request::decode(&mut body, context.api_version)?;
-                body.finish()?;
                 let response = handlers::$module::handle(broker, &context, request).await;
                 Ok(response.into_outcome(context))
             }),
@@ -83,11 +84,20 @@ apis! {
     OffsetForLeaderEpoch OffsetForLeaderEpochRequest 2..=4 => k23_offset_for_leader_epoch;
     DescribeConfigs DescribeConfigsRequest 1..=4 => k32_describe_configs also on controller;
     AlterConfigs AlterConfigsRequest 0..=2 => k33_alter_configs also on controller;
+    AlterReplicaLogDirs AlterReplicaLogDirsRequest 1..=2 => k34_alter_replica_log_dirs;
+    DescribeLogDirs DescribeLogDirsRequest 1..=5 => k35_describe_log_dirs;
     CreatePartitions CreatePartitionsRequest 0..=3 => k37_create_partitions also on controller;
     DeleteGroups DeleteGroupsRequest 0..=2 => k42_delete_groups;
+    ElectLeaders ElectLeadersRequest 0..=2 => k43_elect_leaders also on controller;
     IncrementalAlterConfigs IncrementalAlterConfigsRequest 0..=1 => k44_incremental_alter_configs also on controller;
+    ListPartitionReassignments ListPartitionReassignmentsRequest 0..=0 => k46_list_partition_reassignments also on controller;
     OffsetDelete OffsetDeleteRequest 0..=0 => k47_offset_delete;
+    DescribeQuorum DescribeQuorumRequest 0..=2 => k55_describe_quorum also on controller;
+    UpdateFeatures UpdateFeaturesRequest 0..=2 => k57_update_features also on controller;
     DescribeCluster DescribeClusterRequest 0..=2 => k60_describe_cluster also on controller;
+    DescribeProducers DescribeProducersRequest 0..=0 => k61_describe_producers;
+    UnregisterBroker UnregisterBrokerRequest 0..=0 => k64_unregister_broker also on controller;
+    ListConfigResources ListConfigResourcesRequest 0..=1 => k74_list_config_resources;
     DescribeTopicPartitions DescribeTopicPartitionsRequest 0..=0 => k75_describe_topic_partitions;
 }
 

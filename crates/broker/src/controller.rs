@@ -12,7 +12,7 @@ use logrun_io::Io;
 use logrun_log::Durable;
 use logrun_metadata::records::MetadataRecord;
 use logrun_metadata::{MetadataLoader, MetadataVersion, Published};
-use logrun_model::{LeaderEpoch, NodeId, Now, Offset, Str};
+use logrun_model::{DirectoryId, LeaderEpoch, MetadataOffset, NodeId, Now, Offset, RaftEpoch, Str};
 use logrun_raft::{CommittedBatch, MetadataLog, RaftError};
 use logrun_wire::ErrorCode;
 use logrun_wire::messages as m;
@@ -60,6 +60,16 @@ enum Work {
     Barrier(oneshot::Sender<()>),
 }
 
+/// What the metadata quorum's leader tells of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Quorum {
+    pub leader_id: NodeId,
+    /// Of the directory that holds the leader's metadata log.
+    pub directory_id: DirectoryId,
+    pub leader_epoch: RaftEpoch,
+    pub log_end_offset: MetadataOffset,
+}
+
 /// The controller of this node.
 pub struct Controller {
     io: Io,
@@ -94,6 +104,17 @@ impl Controller {
     /// The node that leads the quorum.
     pub fn leader_id(&self) -> NodeId {
         self.node_id
+    }
+
+    /// The quorum as it is now.
+    pub fn quorum(&self) -> Quorum {
+        let inner = self.inner.lock();
+        Quorum {
+            leader_id: self.node_id,
+            directory_id: inner.log.voter().directory_id,
+            leader_epoch: inner.log.epoch(),
+            log_end_offset: inner.log.end_offset(),
+        }
     }
 
     /// Decides a command; the reply comes when its records are committed and published.

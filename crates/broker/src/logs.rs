@@ -11,7 +11,7 @@ use logrun_log::{
     DirKind, DirsError, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, Log, LogConfig, LogDirs, LogEnv,
     LogError, OffsetCheckpoint, OpenState, RECOVERY_POINT_CHECKPOINT, Removals, dir_name,
 };
-use logrun_model::{BrokerEpoch, DirectoryId, Monotonic, Now, Offset, TopicIdPartition, TopicPartition};
+use logrun_model::{BrokerEpoch, DirectoryId, Monotonic, Now, Offset, Str, TopicIdPartition, TopicPartition};
 use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
@@ -31,6 +31,23 @@ struct Checkpoints {
     log_starts: OffsetCheckpoint,
     high_watermarks: OffsetCheckpoint,
     clean_shutdown: bool,
+}
+
+/// A directory of `log.dirs` as it is described.
+#[derive(Clone, Debug)]
+pub struct DirState {
+    pub path: PathBuf,
+    /// Whether it works. What the system refused at the start does not.
+    pub online: bool,
+    pub id: Option<DirectoryId>,
+}
+
+impl DirState {
+    /// The absolute path, by which clients know the directory.
+    pub fn shown(&self) -> Str {
+        let absolute = std::path::absolute(&self.path);
+        Str::from(absolute.as_ref().unwrap_or(&self.path).to_string_lossy().into_owned())
+    }
 }
 
 /// The logs of this broker.
@@ -117,6 +134,30 @@ impl Logs {
     pub fn directory_ids(&self) -> Vec<DirectoryId> {
         let dirs = self.dirs.lock();
         dirs.dirs().iter().filter(|d| d.online).filter_map(|d| d.directory_id()).collect()
+    }
+
+    /// The directories at `paths` in that order, each once, those among them that don't work too.
+    pub fn describe_dirs(&self, paths: &[PathBuf]) -> Vec<DirState> {
+        let dirs = self.dirs.lock();
+        let mut described: Vec<DirState> = Vec::with_capacity(paths.len());
+        for path in paths {
+            if described.iter().any(|d| d.path == *path) {
+                continue;
+            }
+            let held = dirs.dirs().iter().find(|d| d.path == *path);
+            described.push(DirState {
+                path: path.clone(),
+                online: held.is_some_and(|d| d.online),
+                id: held.and_then(|d| d.directory_id()),
+            });
+        }
+        described
+    }
+
+    /// The directory that the log of an open partition lies in.
+    pub fn dir_of(&self, id: TopicIdPartition) -> Option<PathBuf> {
+        let dir = self.placed.lock().get(&id).copied()?;
+        Some(self.dirs.lock().dirs().get(dir)?.path.clone())
     }
 
     /// Opens the log of a partition, or makes it: in `preferred` if that is here, else where there are fewest. Waits for

@@ -229,6 +229,11 @@ impl MetadataLog {
         self.state.leader_epoch
     }
 
+    /// This node as a voter of the quorum.
+    pub fn voter(&self) -> &Voter {
+        &self.config.voter
+    }
+
     /// Whether enough was written since the last snapshot to write the next one.
     pub fn wants_snapshot(&self) -> bool {
         self.bytes_since_snapshot >= self.config.max_record_bytes_between_snapshots

@@ -1,0 +1,74 @@
+//! AlterReplicaLogDirs (key 34, versions 1–2; KIP-113): moves a replica to another log directory of its broker.
+//!
+//! To be told the directory that it lies in already changes nothing and is no error. A directory that is not of
+//! `log.dirs` is LOG_DIR_NOT_FOUND, one that has failed KAFKA_STORAGE_ERROR. A real move, which only a broker with
+//! several directories can be asked for, is not built yet: it is not attempted, and says so.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use logrun_model::{PartitionIndex, Str, TopicPartition, Uuid};
+use logrun_wire::ErrorCode;
+use logrun_wire::messages::AlterReplicaLogDirsRequest;
+use logrun_wire::messages::alter_replica_log_dirs_response::{
+    AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult, AlterReplicaLogDirsResponse,
+};
+use tracing::warn;
+
+use super::find_topic;
+use crate::Broker;
+use crate::context::RequestContext;
+use crate::logs::DirState;
+
+/// How long a file's name can be. A replica on the move lies in a directory with the topic's name and 40 more signs.
+const FILE_NAME_MAX: usize = 255;
+/// `.`, a UUID without dashes, and `-future`.
+const FUTURE_SUFFIX: usize = 1 + 32 + "-future".len();
+
+pub async fn handle(
+    broker: &Arc<Broker>,
+    _context: &RequestContext,
+    request: AlterReplicaLogDirsRequest,
+) -> AlterReplicaLogDirsResponse {
+    let dirs = broker.logs().describe_dirs(&broker.config().log_dirs);
+    let mut results: BTreeMap<Str, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
+    for wanted in &request.dirs {
+        for topic in &wanted.topics {
+            for &partition_index in &topic.partitions {
+                let error_code = alter(broker, &dirs, &wanted.path, &topic.name, partition_index).code();
+                results.entry(topic.name.clone()).or_default().push(AlterReplicaLogDirPartitionResult {
+                    partition_index,
+                    error_code,
+                    ..Default::default()
+                });
+            }
+        }
+    }
+    let results = results.into_iter().map(|(topic_name, partitions)| AlterReplicaLogDirTopicResult {
+        topic_name,
+        partitions,
+        ..Default::default()
+    });
+    AlterReplicaLogDirsResponse { results: results.collect(), ..Default::default() }
+}
+
+fn alter(broker: &Broker, dirs: &[DirState], path: &Str, topic: &Str, index: PartitionIndex) -> ErrorCode {
+    let name = TopicPartition { topic: topic.clone(), partition: index };
+    if name.to_string().len() + FUTURE_SUFFIX > FILE_NAME_MAX {
+        return ErrorCode::InvalidTopicException;
+    }
+    let Some(dir) = dirs.iter().find(|d| d.shown() == *path) else { return ErrorCode::LogDirNotFound };
+    if !dir.online {
+        return ErrorCode::KafkaStorageError;
+    }
+    let found = find_topic(&broker.image(), false, topic, Uuid::ZERO);
+    let partition = match found.and_then(|topic| broker.partitions().find(&topic, index)) {
+        Ok(partition) => partition,
+        Err(failure) => return failure.code,
+    };
+    if broker.logs().dir_of(partition.id).is_some_and(|d| d == dir.path) {
+        return ErrorCode::None;
+    }
+    warn!(partition = %name, "a replica was to move to {path}; moves between log directories are not built yet");
+    ErrorCode::OperationNotAttempted
+}

@@ -1,0 +1,126 @@
+//! DescribeQuorum (key 55, versions 0–2; KIP-595, KIP-836, KIP-853): the metadata quorum's leader, voters and observers.
+//!
+//! Version 1 adds when each replica fetched and was caught up last, version 2 the voters' directories and addresses.
+//! Any topic but the metadata's is UNKNOWN_TOPIC_OR_PARTITION. The leader has fetched from itself just now; in a
+//! quorum of one there is nobody else.
+
+use std::sync::Arc;
+
+use logrun_model::Str;
+use logrun_wire::ErrorCode;
+use logrun_wire::messages::describe_quorum_request::{self, DescribeQuorumRequest};
+use logrun_wire::messages::describe_quorum_response::{
+    DescribeQuorumResponse, Listener, Node, PartitionData, ReplicaState, TopicData,
+};
+
+use crate::Broker;
+use crate::context::RequestContext;
+
+/// The one topic whose replicas are the quorum.
+const METADATA_TOPIC: &str = "__cluster_metadata";
+
+pub async fn handle(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    request: DescribeQuorumRequest,
+) -> DescribeQuorumResponse {
+    if !asks_for_metadata(&request.topics) {
+        return unknown(context.api_version, request.topics);
+    }
+    let quorum = broker.controller().quorum();
+    let image = broker.image();
+    let now_ms = broker.now().wall.get();
+    let voter = ReplicaState {
+        replica_id: quorum.leader_id.get(),
+        replica_directory_id: quorum.directory_id,
+        log_end_offset: quorum.log_end_offset.get(),
+        last_fetch_timestamp: now_ms,
+        last_caught_up_timestamp: now_ms,
+        ..Default::default()
+    };
+    let partition = PartitionData {
+        leader_id: quorum.leader_id.get(),
+        leader_epoch: quorum.leader_epoch.get(),
+        // With one voter what is published is what is committed.
+        high_watermark: image.provenance.offset.get() + 1,
+        current_voters: vec![voter],
+        error_message: no_message(context.api_version),
+        ..Default::default()
+    };
+    let registered = image.cluster.controllers.values().filter(|c| c.id == quorum.leader_id);
+    let nodes = registered.map(|c| {
+        let listeners = c.listeners.iter().map(|l| Listener {
+            name: l.name.clone(),
+            host: l.host.clone(),
+            port: l.port,
+            ..Default::default()
+        });
+        Node { node_id: c.id.get(), listeners: listeners.collect(), ..Default::default() }
+    });
+    DescribeQuorumResponse {
+        topics: vec![TopicData {
+            topic_name: request.topics.into_iter().next().map(|t| t.topic_name).unwrap_or_default(),
+            partitions: vec![partition],
+            ..Default::default()
+        }],
+        error_message: no_message(context.api_version),
+        nodes: if context.api_version >= 2 { nodes.collect() } else { Vec::new() },
+        ..Default::default()
+    }
+}
+
+/// Whether exactly the one partition of the metadata is asked for.
+fn asks_for_metadata(topics: &[describe_quorum_request::TopicData]) -> bool {
+    match topics {
+        [topic] => {
+            topic.topic_name == *METADATA_TOPIC && matches!(topic.partitions.as_slice(), [p] if p.partition_index == 0)
+        }
+        _ => false,
+    }
+}
+
+fn unknown(version: i16, topics: Vec<describe_quorum_request::TopicData>) -> DescribeQuorumResponse {
+    let code = ErrorCode::UnknownTopicOrPartition;
+    let topics = topics.into_iter().map(|t| {
+        let partitions = t.partitions.into_iter().map(|p| PartitionData {
+            partition_index: p.partition_index,
+            error_code: code.code(),
+            error_message: (version >= 2).then(|| "Only the partition 0 of __cluster_metadata has a quorum.".into()),
+            ..Default::default()
+        });
+        TopicData { topic_name: t.topic_name, partitions: partitions.collect(), ..Default::default() }
+    });
+    DescribeQuorumResponse { topics: topics.collect(), error_message: no_message(version), ..Default::default() }
+}
+
+/// Where nothing is wrong Kafka's message is empty and not null.
+fn no_message(version: i16) -> Option<Str> {
+    (version >= 2).then_some(Str::EMPTY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_metadata_partition_is_described() {
+        let topic = |name: &str, partitions: &[i32]| describe_quorum_request::TopicData {
+            topic_name: name.into(),
+            partitions: partitions
+                .iter()
+                .map(|&partition_index| describe_quorum_request::PartitionData {
+                    partition_index,
+                    ..Default::default()
+                })
+                .collect(),
+            ..Default::default()
+        };
+        assert!(asks_for_metadata(&[topic(METADATA_TOPIC, &[0])]));
+        assert!(!asks_for_metadata(&[]));
+        assert!(!asks_for_metadata(&[topic(METADATA_TOPIC, &[1])]));
+        assert!(!asks_for_metadata(&[topic(METADATA_TOPIC, &[0, 0])]));
+        assert!(!asks_for_metadata(&[topic(METADATA_TOPIC, &[0]), topic(METADATA_TOPIC, &[0])]));
+        let refused = unknown(2, vec![topic("other", &[0])]);
+        assert_eq!(refused.topics[0].partitions[0].error_code, ErrorCode::UnknownTopicOrPartition.code());
+    }
+}

@@ -1,0 +1,58 @@
+//! DescribeProducers (key 61, version 0; KIP-664): the producers that a partition remembers, and their open
+//! transactions.
+//!
+//! A topic whose name is none is INVALID_TOPIC_EXCEPTION.
+
+use std::sync::Arc;
+
+use logrun_model::{PartitionIndex, Str, Uuid, validate_topic_name};
+use logrun_wire::ErrorCode;
+use logrun_wire::messages::DescribeProducersRequest;
+use logrun_wire::messages::describe_producers_response::{
+    DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
+};
+
+use super::find_topic;
+use crate::Broker;
+use crate::context::RequestContext;
+use crate::errors::Failure;
+
+pub async fn handle(
+    broker: &Arc<Broker>,
+    _context: &RequestContext,
+    request: DescribeProducersRequest,
+) -> DescribeProducersResponse {
+    let topics = request.topics.into_iter().map(|topic| {
+        let partitions = topic.partition_indexes.iter().map(|&partition_index| {
+            match producers(broker, &topic.name, partition_index) {
+                Ok(active_producers) => PartitionResponse { partition_index, active_producers, ..Default::default() },
+                Err(failure) => PartitionResponse {
+                    partition_index,
+                    error_code: failure.code.code(),
+                    error_message: failure.message.as_deref().map(Into::into),
+                    ..Default::default()
+                },
+            }
+        });
+        let partitions = partitions.collect();
+        TopicResponse { name: topic.name, partitions, ..Default::default() }
+    });
+    DescribeProducersResponse { topics: topics.collect(), ..Default::default() }
+}
+
+fn producers(broker: &Broker, name: &Str, index: PartitionIndex) -> Result<Vec<ProducerState>, Failure> {
+    validate_topic_name(name).map_err(|e| Failure::with(ErrorCode::InvalidTopicException, e.to_string()))?;
+    let topic = find_topic(&broker.image(), false, name, Uuid::ZERO)?;
+    let mut producers = broker.partitions().find(&topic, index)?.active_producers();
+    producers.sort_by_key(|p| p.producer_id);
+    let states = producers.iter().map(|p| ProducerState {
+        producer_id: p.producer_id.get(),
+        producer_epoch: i32::from(p.producer_epoch.get()),
+        last_sequence: p.last_sequence().get(),
+        last_timestamp: p.last_timestamp.get(),
+        coordinator_epoch: p.coordinator_epoch.get(),
+        current_txn_start_offset: p.current_txn_first_offset.map_or(-1, |o| o.get()),
+        ..Default::default()
+    });
+    Ok(states.collect())
+}
