@@ -4,6 +4,7 @@
 //! virtual time from one seed, with a disk that fails and forgets, so that a whole node replays.
 //! Both run on tokio: the simulated world is a current-thread runtime whose clock is paused.
 
+mod buffers;
 mod clock;
 pub mod disk;
 mod net;
@@ -12,6 +13,7 @@ mod tasks;
 
 use std::sync::Arc;
 
+pub use buffers::{BUFFER_BYTES_MIN, Buffer, Buffers};
 pub use clock::Clock;
 pub use disk::{Disk, File, OpenMode};
 pub use net::{Listener, MemoryNet, Net, Stream};
@@ -26,6 +28,7 @@ pub struct Io {
     pub disk: Arc<dyn Disk>,
     pub net: Net,
     pub tasks: Tasks,
+    pub buffers: Buffers,
 }
 
 impl Io {
@@ -37,6 +40,7 @@ impl Io {
             disk: Arc::new(disk::RealDisk::new()),
             net: Net::Tcp,
             tasks: Tasks::threaded(),
+            buffers: Buffers::default(),
         }
     }
 
@@ -49,6 +53,7 @@ impl Io {
             disk,
             net: Net::Memory(net),
             tasks: Tasks::inline(),
+            buffers: Buffers::default(),
         }
     }
 }

@@ -186,7 +186,8 @@ impl Log {
             return Err(self.out_of_range(from));
         }
         let upper_bound = upper_bound.min(self.log_end_offset);
-        let plan = |source| ReadPlan { from, upper_bound, max_bytes, min_one_batch, source };
+        let buffers = self.env.io.buffers.clone();
+        let plan = |source| ReadPlan { from, upper_bound, max_bytes, min_one_batch, source, buffers };
         if from >= upper_bound {
             return Ok(plan(Source::Memory(TailSlices::default())));
         }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use logrun_io::{BUFFER_BYTES_MIN, Buffers};
 use logrun_model::Offset;
 
 use crate::error::{IoContext, LogError};
@@ -31,6 +32,7 @@ pub struct ReadPlan {
     pub(crate) max_bytes: usize,
     pub(crate) min_one_batch: bool,
     pub(crate) source: Source,
+    pub(crate) buffers: Buffers,
 }
 
 #[derive(Clone, Debug)]
@@ -97,10 +99,16 @@ impl ReadPlan {
         let file = shared.file.reader().during("open", &path())?;
         let read = |at: u64, wanted: usize| -> Result<Bytes, LogError> {
             let len = wanted.min(usize::try_from(size - at).unwrap_or(usize::MAX));
-            let mut buf = vec![0; len];
-            let n = file.read_at(at, &mut buf).during("read", &path())?;
-            buf.truncate(n);
-            Ok(Bytes::from(buf))
+            if len < BUFFER_BYTES_MIN {
+                let mut buf = vec![0; len];
+                let n = file.read_at(at, &mut buf).during("read", &path())?;
+                buf.truncate(n);
+                return Ok(Bytes::from(buf));
+            }
+            let mut buf = self.buffers.take(len);
+            let n = file.read_at(at, buf.room(len)).during("read", &path())?;
+            buf.advance(n);
+            Ok(buf.freeze())
         };
         let span_at = |buf: &[u8], at: u64| {
             Span::parse(buf, at).map_err(|reason| LogError::Corrupt { path: path(), position: at, reason })

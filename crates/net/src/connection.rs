@@ -18,10 +18,9 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::{Buf, Bytes};
-use logrun_io::Stream;
+use logrun_io::{Buffers, Stream};
 use tokio::io::AsyncWriteExt;
 
-use crate::buffers::Buffers;
 use crate::frame::{FrameError, FrameReader};
 
 /// A response's bytes, length prefix and all, in segments that are written without being joined.

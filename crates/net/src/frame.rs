@@ -11,10 +11,9 @@
 use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
+use logrun_io::{BUFFER_BYTES_MIN, Buffer, Buffers};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt};
-
-use crate::buffers::{BUFFER_BYTES_MIN, Buffer, Buffers};
 
 /// The most that is set aside on a claim alone; untouched pages cost nothing.
 const RESERVE_BYTES_MAX: usize = 1 << 20;
@@ -51,7 +50,7 @@ impl FrameReader {
     /// The next frame if all of it has arrived already.
     pub fn buffered(&mut self) -> Result<Option<Bytes>, FrameError> {
         if let Some((buffer, length)) = self.large.take() {
-            if buffer.get().len() == length {
+            if buffer.len() == length {
                 return Ok(Some(buffer.freeze()));
             }
             self.large = Some((buffer, length));
@@ -86,21 +85,21 @@ impl FrameReader {
                 && length >= BUFFER_BYTES_MIN
             {
                 let mut buffer = self.buffers.take(length.min(RESERVE_BYTES_MAX));
-                buffer.get_mut().extend_from_slice(&self.buffer[4..]);
+                buffer.put(&self.buffer[4..]);
                 self.buffer.clear();
                 self.large = Some((buffer, length));
             }
             let read = match &mut self.large {
                 Some((buffer, length)) => {
-                    let missing = *length - buffer.get().len();
-                    if buffer.get().len() == buffer.get().capacity() {
+                    let missing = *length - buffer.len();
+                    if buffer.len() == buffer.capacity() {
                         // As much again as has arrived: a large frame moves a bounded number of times.
-                        let more = missing.min(buffer.get().len().max(RESERVE_BYTES_MAX));
-                        buffer.get_mut().reserve_exact(more);
+                        buffer.grow(missing.min(buffer.len().max(RESERVE_BYTES_MAX)));
                     }
-                    let room = (buffer.get().capacity() - buffer.get().len()).min(missing);
                     // Never beyond the frame: what follows belongs to the next one.
-                    stream.take(room as u64).read_buf(buffer.get_mut()).await?
+                    let read = stream.read(buffer.room(missing)).await?;
+                    buffer.advance(read);
+                    read
                 }
                 None => {
                     let missing = self.length()?.map_or(1, |n| (n + 4).saturating_sub(self.buffer.len()));
@@ -150,7 +149,7 @@ mod tests {
         drop(near);
         let mut frames = FrameReader::new(100 << 20, Buffers::default());
         assert!(matches!(frames.next(&mut far).await, Err(FrameError::Truncated)));
-        let held = frames.large.map_or(0, |(b, _)| b.get().capacity());
+        let held = frames.large.map_or(0, |(b, _)| b.capacity());
         assert!(held <= 2 * RESERVE_BYTES_MAX, "{held}");
     }
 

@@ -3,12 +3,10 @@
 //! Knows frames, not messages: what a frame means is its [`Service`]'s business. Kafka's counterpart
 //! is `SocketServer` with its processors.
 
-mod buffers;
 mod connection;
 mod frame;
 mod listener;
 
-pub use buffers::Buffers;
 pub use connection::{Connection, Outcome, PeerInfo, Response, Service};
 pub use frame::{FrameError, FrameReader};
 pub use listener::{Acceptor, Connections};

@@ -9,12 +9,11 @@ use std::time::Duration;
 use logrun_io::{Io, Listener, TaskHandle};
 use tracing::{debug, warn};
 
-use crate::buffers::Buffers;
 use crate::connection::{Connection, PeerInfo, Service};
 
-/// The open connections of a process: counted, and ended together. They share their buffers.
+/// The open connections of a process: counted, and ended together.
 #[derive(Clone, Debug, Default)]
-pub struct Connections(Arc<Mutex<Open>>, Buffers);
+pub struct Connections(Arc<Mutex<Open>>);
 
 #[derive(Debug, Default)]
 struct Open {
@@ -24,10 +23,6 @@ struct Open {
 }
 
 impl Connections {
-    fn buffers(&self) -> Buffers {
-        self.1.clone()
-    }
-
     /// How many connections are open.
     pub fn count(&self) -> usize {
         self.0.lock().expect("no panic while locked").tasks.len()
@@ -99,7 +94,7 @@ impl Acceptor {
                         stream,
                         service(PeerInfo { peer, local }),
                         self.frame_bytes_max,
-                        connections.buffers(),
+                        io.buffers.clone(),
                     );
                     let (open, name) = (connections.clone(), self.name.clone());
                     let task = io.tasks.spawn(async move {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use logrun_io::{Io, Stream};
 use logrun_model::Str;
-use logrun_net::{Buffers, FrameReader};
+use logrun_net::FrameReader;
 use logrun_wire::{DecodeError, EncodeError, Request, frame};
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
@@ -53,7 +53,7 @@ impl Client {
         Ok(Self {
             io: io.clone(),
             stream,
-            frames: FrameReader::new(RESPONSE_BYTES_MAX, Buffers::default()),
+            frames: FrameReader::new(RESPONSE_BYTES_MAX, io.buffers.clone()),
             client_id: client_id.into(),
             next_correlation_id: 0,
         })
