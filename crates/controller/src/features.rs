@@ -52,7 +52,6 @@ impl Controller {
 
     fn update_feature(&self, u: &FeatureUpdateKey) -> Result<Vec<MetadataRecord>, ApiError> {
         let name = &u.feature;
-        let refuse = |code: ErrorCode, why: String| Err(ApiError::new(code, why));
         let refuse_level = |why: String| {
             let message = format!("Invalid update version {} for feature {name}. {why}", u.max_version_level);
             Err(ApiError::new(ErrorCode::InvalidUpdateVersion, message))
@@ -61,10 +60,7 @@ impl Controller {
         let upgrade_type = if u.allow_downgrade { SAFE_DOWNGRADE } else { u.upgrade_type };
         let (new, current) = (u.max_version_level, self.image.feature_level(name));
         if !matches!(upgrade_type, UPGRADE | SAFE_DOWNGRADE | UNSAFE_DOWNGRADE) {
-            return refuse(
-                ErrorCode::InvalidRequest,
-                format!("The upgrade type {upgrade_type} is not one that the controller supports."),
-            );
+            return refuse_level(format!("The upgrade type {upgrade_type} is not one that the controller supports."));
         }
         if new < 0 {
             return refuse_level("A feature version cannot be less than 0.".into());

@@ -146,16 +146,14 @@ impl Controller {
             for partition_id in partitions {
                 let result = self.elect_leader(&topic, partition_id, election);
                 let (error_code, error_message) = outcome(&result);
-                // Asked for all, Kafka leaves out those that needed nothing.
+                // Asked for all, Kafka leaves out the partitions that needed nothing, though not their topics.
                 if !(all && error_code == ErrorCode::ElectionNotNeeded.code()) {
                     let result = PartitionResult { partition_id, error_code, error_message, ..Default::default() };
                     partition_result.push(result);
                 }
                 records.extend(result.ok());
             }
-            if !(all && partition_result.is_empty()) {
-                replica_election_results.push(ReplicaElectionResult { topic, partition_result, ..Default::default() });
-            }
+            replica_election_results.push(ReplicaElectionResult { topic, partition_result, ..Default::default() });
         }
         let response = ElectLeadersResponse { replica_election_results, ..Default::default() };
         Decision { records, reply: Reply::ElectLeaders(response) }
