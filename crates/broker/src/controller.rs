@@ -68,6 +68,8 @@ pub struct Quorum {
     pub directory_id: DirectoryId,
     pub leader_epoch: RaftEpoch,
     pub log_end_offset: MetadataOffset,
+    /// The finalized level of the feature `kraft.version`.
+    pub kraft_version: i16,
 }
 
 /// The controller of this node.
@@ -114,6 +116,7 @@ impl Controller {
             directory_id: inner.log.voter().directory_id,
             leader_epoch: inner.log.epoch(),
             log_end_offset: inner.log.end_offset(),
+            kraft_version: inner.log.kraft_version(),
         }
     }
 

@@ -51,6 +51,9 @@ pub struct MetadataLog {
     log: Log,
     state: QuorumState,
     leading: bool,
+    /// Whether the voters are in the log, as they are from `kraft.version` 1 on. A quorum of voters that only the
+    /// configuration names (`controller.quorum.voters`) is of version 0.
+    has_voters: bool,
     bytes_since_snapshot: u64,
     last_timestamp: TimestampMs,
 }
@@ -164,7 +167,18 @@ impl MetadataLog {
         if !voters.is_empty() && voters != [node] {
             return Err(RaftError::OtherVoters { voters, node });
         }
-        Ok(Self { io, dir, config, log, state: quorum_state, leading: false, bytes_since_snapshot, last_timestamp })
+        let has_voters = !voters.is_empty();
+        Ok(Self {
+            io,
+            dir,
+            config,
+            log,
+            state: quorum_state,
+            leading: false,
+            has_voters,
+            bytes_since_snapshot,
+            last_timestamp,
+        })
     }
 
     /// Begins the next epoch as its leader. Nothing of the epoch is written before the epoch itself is remembered.
@@ -182,6 +196,7 @@ impl MetadataLog {
         let mut records = vec![control::leader_change(self.config.voter.id)?];
         if self.log.log_end_offset() == Offset::ZERO {
             records.extend(control::quorum(&self.config.voter)?);
+            self.has_voters = true;
         }
         let base = self.log.log_end_offset();
         let leader_epoch = LeaderEpoch(epoch.get());
@@ -229,6 +244,11 @@ impl MetadataLog {
         self.state.leader_epoch
     }
 
+    /// The finalized level of the feature `kraft.version`, which is no record of the metadata.
+    pub fn kraft_version(&self) -> i16 {
+        if self.has_voters { control::KRAFT_VERSION } else { 0 }
+    }
+
     /// This node as a voter of the quorum.
     pub fn voter(&self) -> &Voter {
         &self.config.voter
@@ -253,6 +273,7 @@ impl MetadataLog {
             last_contained: image.provenance.timestamp,
         };
         snapshot::write(disk, &self.dir, id, &contents, now.wall)?;
+        self.has_voters = true;
         self.bytes_since_snapshot = 0;
         let all = snapshot::list(disk, &self.dir)?;
         let (old, kept) = all.split_at(all.len().saturating_sub(SNAPSHOTS_KEPT));

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use logrun_metadata::Feature;
+use logrun_metadata::features::KRAFT_VERSION;
 use logrun_wire::ErrorCode;
 use logrun_wire::messages::ApiVersionsRequest;
 use logrun_wire::messages::api_versions_response::{
@@ -28,6 +29,10 @@ pub async fn handle(
     }
     let image = broker.image();
     let supported = Feature::served().filter(|f| context.api_version >= 4 || f.min > 0);
+    // The quorum's own version is a control record of its log and not in the image; level 0 is none.
+    let kraft =
+        Some((KRAFT_VERSION.into(), broker.controller().quorum().kraft_version)).filter(|(_, level)| *level > 0);
+    let finalized = image.features.iter().map(|(name, level)| (name.clone(), *level)).chain(kraft);
     ApiVersionsResponse {
         api_keys: api_keys(context.listener.kind),
         supported_features: supported
@@ -39,13 +44,11 @@ pub async fn handle(
             })
             .collect(),
         finalized_features_epoch: image.provenance.offset.get(),
-        finalized_features: image
-            .features
-            .iter()
+        finalized_features: finalized
             .map(|(name, level)| FinalizedFeatureKey {
-                name: name.clone(),
-                max_version_level: *level,
-                min_version_level: *level,
+                name,
+                max_version_level: level,
+                min_version_level: level,
                 ..Default::default()
             })
             .collect(),

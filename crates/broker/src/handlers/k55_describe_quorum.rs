@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use logrun_model::Str;
+use logrun_metadata::MetadataImage;
+use logrun_model::{Str, TimestampMs, Uuid};
 use logrun_wire::ErrorCode;
 use logrun_wire::messages::describe_quorum_request::{self, DescribeQuorumRequest};
 use logrun_wire::messages::describe_quorum_response::{
@@ -15,6 +16,7 @@ use logrun_wire::messages::describe_quorum_response::{
 
 use crate::Broker;
 use crate::context::RequestContext;
+use crate::controller::Quorum;
 
 /// The one topic whose replicas are the quorum.
 const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -28,14 +30,16 @@ pub async fn handle(
         return unknown(context.api_version, request.topics);
     }
     let quorum = broker.controller().quorum();
-    let image = broker.image();
-    let now_ms = broker.now().wall.get();
+    described(context.api_version, quorum, &broker.image(), broker.now().wall)
+}
+
+fn described(version: i16, quorum: Quorum, image: &MetadataImage, now: TimestampMs) -> DescribeQuorumResponse {
     let voter = ReplicaState {
         replica_id: quorum.leader_id.get(),
-        replica_directory_id: quorum.directory_id,
+        replica_directory_id: if version >= 2 { quorum.directory_id } else { Uuid::ZERO },
         log_end_offset: quorum.log_end_offset.get(),
-        last_fetch_timestamp: now_ms,
-        last_caught_up_timestamp: now_ms,
+        last_fetch_timestamp: now.get(),
+        last_caught_up_timestamp: now.get(),
         ..Default::default()
     };
     let partition = PartitionData {
@@ -44,10 +48,11 @@ pub async fn handle(
         // With one voter what is published is what is committed.
         high_watermark: image.provenance.offset.get() + 1,
         current_voters: vec![voter],
-        error_message: no_message(context.api_version),
+        error_message: no_message(version),
         ..Default::default()
     };
-    let registered = image.cluster.controllers.values().filter(|c| c.id == quorum.leader_id);
+    let topic = TopicData { topic_name: METADATA_TOPIC.into(), partitions: vec![partition], ..Default::default() };
+    let registered = image.cluster.controllers.values().filter(|c| version >= 2 && c.id == quorum.leader_id);
     let nodes = registered.map(|c| {
         let listeners = c.listeners.iter().map(|l| Listener {
             name: l.name.clone(),
@@ -58,13 +63,9 @@ pub async fn handle(
         Node { node_id: c.id.get(), listeners: listeners.collect(), ..Default::default() }
     });
     DescribeQuorumResponse {
-        topics: vec![TopicData {
-            topic_name: request.topics.into_iter().next().map(|t| t.topic_name).unwrap_or_default(),
-            partitions: vec![partition],
-            ..Default::default()
-        }],
-        error_message: no_message(context.api_version),
-        nodes: if context.api_version >= 2 { nodes.collect() } else { Vec::new() },
+        topics: vec![topic],
+        error_message: no_message(version),
+        nodes: nodes.collect(),
         ..Default::default()
     }
 }
@@ -101,6 +102,27 @@ fn no_message(version: i16) -> Option<Str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use logrun_model::{MetadataOffset, NodeId, RaftEpoch};
+    use logrun_wire::Message;
+
+    #[test]
+    fn every_version_has_what_it_can_carry() {
+        let quorum = Quorum {
+            leader_id: NodeId(1),
+            directory_id: Uuid::from_random(7).unwrap(),
+            leader_epoch: RaftEpoch(3),
+            log_end_offset: MetadataOffset(20),
+            kraft_version: 1,
+        };
+        let image = MetadataImage::empty("c");
+        for version in 0..=2 {
+            let response = described(version, quorum, &image, TimestampMs(5));
+            response.to_bytes(version).unwrap();
+            let voter = &response.topics[0].partitions[0].current_voters[0];
+            assert_eq!((voter.log_end_offset, voter.replica_directory_id.is_zero()), (20, version < 2));
+            unknown(version, Vec::new()).to_bytes(version).unwrap();
+        }
+    }
 
     #[test]
     fn only_the_metadata_partition_is_described() {
