@@ -82,7 +82,9 @@ class Keeper:
             position = start
             while position < end:
                 m = consumer.poll(WAIT)
-                check(m and not m.error(), f"{topic}-{partition} at {position} of {end}: {m.error() if m else 'nothing'}")
+                # A message without a value is false, so None is asked for.
+                check(m is not None, f"{topic}-{partition}: nothing to read at {position} of {end}")
+                check(not m.error(), f"{topic}-{partition} at {position} of {end}: {m.error()}")
                 digest.update(repr((m.offset(), m.timestamp(), m.key(), m.value(), m.headers())).encode())
                 position, count = m.offset() + 1, count + 1
         finally:
