@@ -301,6 +301,12 @@ impl Logs {
         Ok(())
     }
 
+    /// Brings everything in the directories to the device.
+    pub fn sync_all(&self) -> std::io::Result<()> {
+        let dirs = self.dirs.lock();
+        dirs.dirs().iter().filter(|d| d.online).try_for_each(|d| self.env.io.disk.sync_tree(&d.path))
+    }
+
     /// Writes the clean-shutdown files: every log is closed and checkpointed.
     pub fn write_clean_shutdown(&self, epoch: BrokerEpoch) -> Result<(), DirsError> {
         let dirs = self.dirs.lock();

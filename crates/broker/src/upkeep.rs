@@ -153,7 +153,7 @@ impl Broker {
         self.groups().stop();
         let partitions = self.partitions().all_online();
         let count = partitions.len();
-        // Side by side, because each waits for the device and the device takes many at once.
+        // Side by side, because each writes some small files.
         let queue = Arc::new(Mutex::new(partitions));
         let closers = (0..CLOSERS.min(count)).map(|_| {
             let (broker, queue) = (self.clone(), queue.clone());
@@ -169,7 +169,7 @@ impl Broker {
         let mut clean = true;
         loop {
             let Some(partition) = queue.lock().pop() else { return clean };
-            if let Err(e) = partition.close(self.now()) {
+            if let Err(e) = partition.close() {
                 error!(partition = %partition.name, "the log can't be closed: {e}");
                 clean = false;
             }
@@ -180,6 +180,14 @@ impl Broker {
         if let Err(e) = self.controller().close() {
             error!("the metadata log can't be closed: {e}");
             clean = false;
+        }
+        match self.logs().sync_all() {
+            Ok(()) if clean => self.partitions().all_online().iter().for_each(|p| p.synced_after_close()),
+            Ok(()) => {}
+            Err(e) => {
+                error!("the logs can't be brought to the device: {e}");
+                clean = false;
+            }
         }
         let written = self
             .checkpoint(metadata_dir)

@@ -49,6 +49,13 @@ pub struct LogConfig {
     pub durability: Durability,
 }
 
+impl LogConfig {
+    /// Whether an append waits for the device, so that a power cut takes nothing that was acknowledged.
+    pub(crate) fn promises_sync(&self) -> bool {
+        self.durability == Durability::Sync || self.flush_messages <= 1
+    }
+}
+
 impl Default for LogConfig {
     fn default() -> Self {
         const DAY_MS: i64 = 24 * 60 * 60 * 1000;

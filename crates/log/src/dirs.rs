@@ -280,9 +280,15 @@ fn make_dir(io: &Io, path: &Path) -> io::Result<()> {
         list
     };
     io.disk.create_dir_all(path)?;
-    for p in missing {
-        if let Some(parent) = p.parent().filter(|p| !p.as_os_str().is_empty()) {
+    // Until the directory is formatted, one that is there may be what a process left that was killed on the way here.
+    let unformatted = io.disk.info(&path.join(META_PROPERTIES))?.is_none();
+    for p in path.ancestors().take_while(|p| !p.as_os_str().is_empty()) {
+        let Some(parent) = p.parent().filter(|p| !p.as_os_str().is_empty()) else { continue };
+        if missing.contains(&p) {
             io.disk.sync_dir(parent)?;
+        } else if unformatted && let Err(e) = io.disk.sync_dir(parent) {
+            // Not every directory above is ours to open.
+            tracing::debug!(dir = %parent.display(), "not synced: {e}");
         }
     }
     Ok(())

@@ -69,28 +69,54 @@ impl Log {
     /// Closes the log cleanly: indexes end as Kafka's do, a snapshot stands at the log's end, and all is on
     /// the device, so that the next start need not look. Waits for the device.
     pub fn close(&mut self, now: Now) -> Result<(), LogError> {
-        self.check_online()?;
-        self.active_mut().seal()?;
-        let mut written = Vec::new();
-        self.active().shared.touch_indexes(&mut written)?;
-        self.unsynced_files.extend(written);
-        if !self.snapshots.contains(&self.log_end_offset) || self.producers.needs_snapshot() {
-            self.producers.update_map_end_offset(self.log_end_offset);
-            self.take_snapshot()?;
-        }
-        // The time index may have got its last entry without a new record.
-        let mut written = Vec::new();
-        self.active().shared.persist_indexes(&mut written)?;
-        self.unsynced_files.extend(written);
+        self.write_for_close()?;
         self.flush(now)?;
         self.drop_stray_snapshots()?;
         self.sync.renamed_in(&self.dir);
         self.sync.sync_now()?;
+        self.end();
+        Ok(())
+    }
+
+    /// As [`Self::close`], for one of many logs: nothing is synced here. The caller syncs all of their directory with
+    /// [`logrun_io::Disk::sync_tree`], says so by [`Self::synced_after_close`], and only then writes its checkpoints.
+    pub fn close_unsynced(&mut self) -> Result<(), LogError> {
+        self.write_for_close()?;
+        self.drop_stray_snapshots()?;
+        self.end();
+        Ok(())
+    }
+
+    /// The caller has synced the directory of this log, which was closed unsynced: nothing of it needs a second look.
+    pub fn synced_after_close(&mut self) {
+        if self.offline {
+            self.recovery_point = self.log_end_offset;
+        }
+    }
+
+    fn write_for_close(&mut self) -> Result<(), LogError> {
+        self.check_online()?;
+        self.active_mut().seal()?;
+        let mut written = Vec::new();
+        self.active().shared.touch_indexes(&mut written)?;
+        if !self.snapshots.contains(&self.log_end_offset) || self.producers.needs_snapshot() {
+            self.producers.update_map_end_offset(self.log_end_offset);
+            self.take_snapshot()?;
+        }
+        // All segments behind the recovery point; the time index may have got its last entry without a new record.
+        let first = self.floor(self.recovery_point);
+        for s in self.segments.range(first..).map(|(_, s)| s) {
+            s.shared.persist_indexes(&mut written)?;
+        }
+        self.unsynced_files.extend(written);
+        self.write_epochs()
+    }
+
+    fn end(&mut self) {
         self.tail.clear();
         self.release_idle();
         // Whatever comes now would not be covered by the clean shutdown.
         self.offline = true;
-        Ok(())
     }
 
     /// Writes `leader-epoch-checkpoint`, if it lacks anything.

@@ -89,7 +89,8 @@ impl Log {
         let found = list(env, dir, &config, now)?;
         let mut log = empty_log(env, dir, config, state, found.snapshots, now);
         log.segments = found.segments;
-        if is_new {
+        // A process that was killed may have left names, and small files, that are not on the device.
+        if is_new || !state.clean_shutdown {
             log.sync.renamed_in(dir);
             log.sync.renamed_in(dir.parent().unwrap_or(Path::new("")));
         }
@@ -116,6 +117,10 @@ impl Log {
             // What was recovered is in the files, and not known to be on the device.
             for s in log.segments.range(log.floor(log.recovery_point)..).map(|(_, s)| s) {
                 log.sync.wrote(&s.shared, end);
+            }
+            // Whoever leads takes all that is here for committed.
+            if log.config.promises_sync() {
+                log.sync.sync_now()?;
             }
         }
         if let Some(cut) = &report.cut {

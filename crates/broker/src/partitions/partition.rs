@@ -343,9 +343,14 @@ impl Partition {
         state.log.delete(dir_name)
     }
 
-    /// Closes the log cleanly. Waits for the device.
-    pub fn close(&self, now: Now) -> Result<(), LogError> {
-        self.state.lock().log.close(now)
+    /// Closes the log cleanly, but for the sync, which is one for all logs of a directory.
+    pub fn close(&self) -> Result<(), LogError> {
+        self.state.lock().log.close_unsynced()
+    }
+
+    /// The directory of the closed log is on the device.
+    pub fn synced_after_close(&self) {
+        self.state.lock().log.synced_after_close();
     }
 
     /// Logs a failure of the disk and turns it into what a client is told.

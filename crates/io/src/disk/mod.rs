@@ -87,6 +87,15 @@ pub trait Disk: Send + Sync + Debug {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Makes the names in `dir` (created, renamed, removed) survive a power cut.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes everything below `dir` survive a power cut: for many files at once, where one call for all costs less than
+    /// one for each.
+    fn sync_tree(&self, dir: &Path) -> io::Result<()> {
+        for entry in self.list(dir)? {
+            let path = dir.join(&entry.name);
+            if entry.is_dir { self.sync_tree(&path)? } else { self.open(&path, OpenMode::Read)?.sync_data()? }
+        }
+        self.sync_dir(dir)
+    }
     /// Takes the file at `path` (made if needed) as a lock; `Ok(None)` if another process holds it.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>>;
     /// The room of the file system that holds `path`.
