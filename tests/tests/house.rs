@@ -88,11 +88,28 @@ fn a_crate_uses_only_lower_layers() {
 
 #[test]
 fn time_randomness_and_files_come_through_the_seams() {
-    let banned = ["Instant::now", "SystemTime::now", "std::fs::", "use std::fs", "thread::spawn", "thread::sleep", "RandomState"];
+    let banned = [
+        "Instant::now",
+        "SystemTime::now",
+        "std::fs::",
+        "use std::fs",
+        "thread::spawn",
+        "thread::sleep",
+        "RandomState",
+    ];
     let outside = ["tokio::spawn", "tokio::fs", "spawn_blocking", "TcpStream", "TcpListener"];
     let mut wrong = Vec::new();
     for (name, _) in LAYERS.iter().filter(|(n, _)| !["io", "cli", "codegen"].contains(n)) {
         for path in rust_files(&root().join("crates").join(name).join("src")) {
+            // Modules of tests may look at files; they run outside every simulated world.
+            let own = path.strip_prefix(root()).unwrap_or(&path);
+            let is_tests = own.components().any(|c| {
+                let name = c.as_os_str().to_string_lossy();
+                name == "tests" || name == "tests.rs" || name.ends_with("_tests.rs")
+            });
+            if is_tests {
+                continue;
+            }
             let text = fs::read_to_string(&path).unwrap_or_default();
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
             for (i, line) in code.lines().enumerate().filter(|(_, l)| !l.trim_start().starts_with("//")) {

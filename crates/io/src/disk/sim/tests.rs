@@ -1,3 +1,5 @@
+//! What the simulated disk keeps and forgets: deaths, power cuts, faults, and that a seed replays.
+
 use std::path::Path;
 
 use proptest::prelude::*;
