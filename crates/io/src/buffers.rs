@@ -3,6 +3,7 @@
 //! Fresh memory costs more than the bytes that are read into it: the system clears each page first. A buffer comes
 //! back by itself when the last slice of what it holds is dropped, wherever that is.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +13,8 @@ use parking_lot::Mutex;
 pub const BUFFER_BYTES_MIN: usize = 64 << 10;
 /// The largest.
 const BUFFER_BYTES_MAX: usize = 4 << 20;
+/// The sizes of larger buffers are multiples of this.
+const BUFFER_BYTES_STEP: usize = 256 << 10;
 /// Free buffers are kept up to this many bytes in all.
 const FREE_BYTES_MAX: usize = 16 << 20;
 
@@ -21,7 +24,8 @@ pub struct Buffers(Arc<Mutex<Free>>);
 
 #[derive(Debug, Default)]
 struct Free {
-    buffers: Vec<Vec<u8>>,
+    /// The one that came home last is at the back.
+    buffers: VecDeque<Vec<u8>>,
     bytes: usize,
 }
 
@@ -42,14 +46,15 @@ impl Buffers {
         let fits = free.buffers.iter().enumerate().filter(|(_, b)| b.len() >= capacity);
         let bytes = match fits.min_by_key(|(_, b)| b.len()).map(|(i, _)| i) {
             Some(i) => {
-                let buffer = free.buffers.swap_remove(i);
+                let buffer = free.buffers.remove(i).unwrap_or_default();
                 free.bytes -= buffer.len();
                 buffer
             }
             None => {
                 drop(free);
                 // In sizes that others will fit into as well; the allocator gives zeroed pages without touching them.
-                vec![0; capacity.max(1).next_multiple_of(BUFFER_BYTES_MIN)]
+                let step = if capacity > BUFFER_BYTES_STEP { BUFFER_BYTES_STEP } else { BUFFER_BYTES_MIN };
+                vec![0; capacity.max(1).next_multiple_of(step)]
             }
         };
         Buffer { bytes, filled: 0, home: self.clone() }
