@@ -61,12 +61,17 @@ impl Buffers {
     }
 
     fn give_back(&self, buffer: Vec<u8>) {
-        let mut free = self.0.lock();
-        if (BUFFER_BYTES_MIN..=BUFFER_BYTES_MAX).contains(&buffer.len()) && free.bytes + buffer.len() <= FREE_BYTES_MAX
-        {
-            free.bytes += buffer.len();
-            free.buffers.push(buffer);
+        if !(BUFFER_BYTES_MIN..=BUFFER_BYTES_MAX).contains(&buffer.len()) {
+            return;
         }
+        let mut free = self.0.lock();
+        // The oldest ones go: their size may be one that nobody asks for any more.
+        while free.bytes + buffer.len() > FREE_BYTES_MAX {
+            let Some(oldest) = free.buffers.pop_front() else { break };
+            free.bytes -= oldest.len();
+        }
+        free.bytes += buffer.len();
+        free.buffers.push_back(buffer);
     }
 }
 
