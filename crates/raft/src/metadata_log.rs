@@ -69,6 +69,8 @@ impl MetadataLog {
         // A format that was cut short leaves neither.
         let begun = |name: &str| name.ends_with(".log") || name.ends_with(".checkpoint");
         if exists && disk.list(&dir).map_err(|e| failed("list", e))?.iter().any(|e| begun(&e.name)) {
+            // Whoever made it may have been killed before its name was on the device.
+            disk.sync_dir(log_dir).map_err(|e| failed("sync", e))?;
             return Ok(false);
         }
         disk.create_dir_all(&dir).map_err(|e| failed("create", e))?;
