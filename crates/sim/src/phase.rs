@@ -42,6 +42,8 @@ pub struct Phase {
     pub pace_ms: u64,
     /// The disk is sound and the process is not being stopped: every request must be answered.
     pub calm: Cell<bool>,
+    /// The disk has begun to fail.
+    pub disk_fails: Cell<bool>,
     /// The change of the disk at which the process is no more.
     pub ends_at_mutation: Cell<Option<u64>>,
     /// Told when the phase has to end early.

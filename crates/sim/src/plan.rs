@@ -72,7 +72,7 @@ pub struct Plan {
     pub admin: bool,
     /// `internal.segment.bytes` of the data topics: so small that segments are many.
     pub segment_bytes: u64,
-    /// `log.segment.ms`.
+    /// `log.roll.ms`.
     pub segment_ms: u64,
     /// `group.initial.rebalance.delay.ms`.
     pub rebalance_delay_ms: u64,
@@ -124,7 +124,7 @@ impl Plan {
         .iter()
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
         .collect();
-        settings.push(("log.segment.ms".into(), self.segment_ms.to_string()));
+        settings.push(("log.roll.ms".into(), self.segment_ms.to_string()));
         settings.push(("group.initial.rebalance.delay.ms".into(), self.rebalance_delay_ms.to_string()));
         settings.extend(match self.durability {
             Durability::Write => None,

@@ -185,6 +185,7 @@ async fn life(run: &Rc<Run>, plan: &PhasePlan, begun_ms: i64, system: &dyn Syste
         begun_ms,
         pace_ms: (plan.length_ms / ROUNDS * 2).max(20),
         calm: Cell::new(true),
+        disk_fails: Cell::new(false),
         ends_at_mutation: Cell::new(ends_at_mutation),
         over: Notify::new(),
     });
@@ -241,6 +242,7 @@ fn break_disk(phase: &Phase, fault: Option<DiskFault>) {
         Some(DiskFault::Full { bytes, .. }) => disk.set_capacity(Some(disk.used() + bytes)),
     }
     phase.calm.set(false);
+    phase.disk_fails.set(true);
     phase.run.stats.borrow_mut().add("disk faults", 1);
 }
 

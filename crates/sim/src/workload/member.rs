@@ -374,6 +374,14 @@ pub async fn commit(
             });
             standing(&phase, "OffsetCommit", e)
         }
+        // A power cut took the group. Before version 9 this is ILLEGAL_GENERATION.
+        ErrorCode::GroupIdNotFound if who.is_some() && phase.run.plan.may_lose() => {
+            phase.check(|m| {
+                m.commits.refused(group, tp, value);
+                Ok(())
+            });
+            Ok(Standing::Unknown)
+        }
         e => {
             phase.fail(Violation::new("errors", format!("OffsetCommit of {group}: {e}")));
             Err(Lost)

@@ -132,6 +132,8 @@ impl Producer {
         let plan = self.plan;
         let (writer_id, id) = (self.writer, self.id);
         let writer = self.partitions.entry(tp.clone()).or_default();
+        // Also if the answer that said so was lost.
+        writer.in_doubt |= phase.disk_fails.get();
         while (writer.unsettled.len() as u64) < count {
             let batch = writer.batch(&phase, tp.partition, writer_id, id)?;
             writer.unsettled.push_back(batch);
