@@ -29,6 +29,19 @@ fn here() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Whether Kafka's side can run: under CI it must, elsewhere a machine without Java or Maven skips these tests and
+/// says so.
+fn oracle() -> bool {
+    let has =
+        |program: &str| Command::new(program).arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let there = has("java").is_ok() && (here().join(".work/oracle-jars").is_dir() || has("mvn").is_ok());
+    assert!(there || std::env::var("CI").as_deref() != Ok("true"), "the codec oracle needs java and mvn");
+    if !there {
+        eprintln!("skipped: the codec oracle needs java and mvn");
+    }
+    there
+}
+
 /// The directory with Kafka's jars, fetched if it is not there.
 fn jars() -> &'static Path {
     static JARS: OnceLock<PathBuf> = OnceLock::new();
@@ -150,6 +163,9 @@ fn report(failures: Vec<String>, asked: usize) {
 
 #[test]
 fn values_of_the_schema_come_back() {
+    if !oracle() {
+        return;
+    }
     let all = all();
     let values = values(&all);
     let question = |(spec, _, version, bytes): &(&MessageSpec, MessageInfo, i16, Vec<u8>)| {
@@ -173,6 +189,9 @@ fn values_of_the_schema_come_back() {
 
 #[test]
 fn values_of_kafka_come_back() {
+    if !oracle() {
+        return;
+    }
     let all = all();
     let mut asked = Vec::new();
     for (spec, info) in &all {
@@ -200,6 +219,9 @@ fn values_of_kafka_come_back() {
 
 #[test]
 fn other_versions_agree_on_what_can_be_left_out() {
+    if !oracle() {
+        return;
+    }
     let all = all();
     let mut asked = Vec::new();
     for (number, (spec, info)) in all.iter().enumerate() {
@@ -236,6 +258,9 @@ fn other_versions_agree_on_what_can_be_left_out() {
 
 #[test]
 fn defaults_are_kafkas() {
+    if !oracle() {
+        return;
+    }
     let all = all();
     let mut asked = Vec::new();
     for (spec, info) in &all {
@@ -266,6 +291,9 @@ fn uvarint(mut n: u32) -> Vec<u8> {
 
 #[test]
 fn metadata_records_are_framed_as_kafkas() {
+    if !oracle() {
+        return;
+    }
     let all = all();
     // Remote log records are metadata too, but of another log.
     let ours = metadata::INFOS.iter().map(|i| i.name).collect::<Vec<_>>();
@@ -303,6 +331,9 @@ macro_rules! recode {
 
 #[test]
 fn coordinator_records_are_framed_as_kafkas() {
+    if !oracle() {
+        return;
+    }
     let dir = schema_dir(&here()).expect("schema/ lies in the repository");
     let coordinators: [(&str, Recode); 3] =
         [("group", recode!(GroupRecord)), ("transaction", recode!(TransactionRecord)), ("share", recode!(ShareRecord))];
