@@ -14,6 +14,9 @@ const RESPONSE_BYTES_MAX: i32 = 100_000_000;
 /// base offset, length, leader epoch, magic, CRC, attributes, last offset delta, two timestamps, producer, count
 const BATCH_HEAD: usize = 61;
 
+/// A record's offset and value.
+pub type Fetched = (i64, Vec<u8>);
+
 /// A connection. Requests may be sent ahead of the responses, which come in their order.
 pub struct Connection {
     read: BufReader<TcpStream>,
@@ -115,11 +118,11 @@ impl Connection {
         reply.i64()
     }
 
-    /// The high watermark, and the records from `offset` that one fetch brings: `(offset, value)`.
+    /// The high watermark, and the records from `offset` that one fetch brings.
     ///
     /// # Errors
     /// What the socket gives, Kafka's error code, or a batch that is not well formed.
-    pub fn fetch(&mut self, topic: &str, partition: i32, offset: i64) -> io::Result<(i64, Vec<(i64, Vec<u8>)>)> {
+    pub fn fetch(&mut self, topic: &str, partition: i32, offset: i64) -> io::Result<(i64, Vec<Fetched>)> {
         let mut body = (-1i32).to_be_bytes().to_vec(); // not a replica
         body.extend(500i32.to_be_bytes());
         body.extend(1i32.to_be_bytes());
@@ -249,7 +252,7 @@ pub fn batch(values: &[Vec<u8>], timestamp: i64) -> Vec<u8> {
 }
 
 /// The records at or behind `from` of all whole batches in `bytes`; a CRC that does not fit is an error.
-fn batches(mut bytes: &[u8], from: i64) -> io::Result<Vec<(i64, Vec<u8>)>> {
+fn batches(mut bytes: &[u8], from: i64) -> io::Result<Vec<Fetched>> {
     let mut out = Vec::new();
     while bytes.len() >= BATCH_HEAD {
         let i32_at = |at: usize| i32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
