@@ -130,7 +130,8 @@ impl System for Toy {
             tasks.spawn(async move {
                 while let Ok((stream, _, _)) = listener.accept().await {
                     let service = ToyService { toy: toy.clone(), io: io.clone() };
-                    tasks.spawn(async move { drop(Connection::new(stream, service, 1 << 20).run().await) });
+                    let connection = Connection::new(stream, service, 1 << 20, io.buffers.clone());
+                    tasks.spawn(async move { drop(connection.run().await) });
                 }
             });
             Ok(Box::new(ToyProcess { addr }) as Box<dyn Process>)

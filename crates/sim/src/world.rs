@@ -9,11 +9,14 @@ use logrun_node::Node;
 
 use crate::system::{Local, Process, System};
 
+/// Names and values, as a file would have them.
+type Settings = Vec<(String, String)>;
+
 /// Starts nodes.
 #[derive(Debug, Default)]
 pub struct World {
     /// The last settings and what they mean: one run's are the same for all lives.
-    read: RefCell<Option<(Vec<(String, String)>, BrokerConfig)>>,
+    read: RefCell<Option<(Settings, BrokerConfig)>>,
 }
 
 impl World {

@@ -109,19 +109,15 @@ impl Link {
     fn lost<R: Request>(&mut self, e: &ClientError) -> Lost {
         self.phase.note(format_args!("{} has no answer to {}: {e}", self.name, R::NAME));
         let closed = matches!(e, ClientError::Closed | ClientError::Io(_));
+        let cut_off =
+            matches!(e, ClientError::Frame(logrun_net::FrameError::Io(_) | logrun_net::FrameError::Truncated));
         match e {
+            ClientError::Frame(_) if cut_off => {}
             ClientError::Decode(_)
             | ClientError::Encode(_)
             | ClientError::Correlation { .. }
             | ClientError::Frame(_) => {
-                if !(closed
-                    || matches!(
-                        e,
-                        ClientError::Frame(logrun_net::FrameError::Io(_) | logrun_net::FrameError::Truncated)
-                    ))
-                {
-                    self.phase.fail(Violation::new("answered", format!("{} to {}: {e}", R::NAME, self.name)));
-                }
+                self.phase.fail(Violation::new("answered", format!("{} to {}: {e}", R::NAME, self.name)));
             }
             _ if self.phase.calm.get() && !(closed && self.closing_is_an_answer) => {
                 self.phase.fail(Violation::new("answered", format!("{} to {}: {e}", R::NAME, self.name)));

@@ -243,9 +243,9 @@ fn assign(phase: &Phase, joined: &JoinGroupResponse) -> Result<Vec<SyncGroupRequ
     }
     let mut out = Vec::new();
     for (member, topics) in dealt {
-        let assigned_partitions = topics.into_iter().map(|(topic, partitions)| {
-            consumer_protocol_assignment::TopicPartition { topic, partitions, ..Default::default() }
-        });
+        let assigned_partitions = topics
+            .into_iter()
+            .map(|(topic, partitions)| consumer_protocol_assignment::TopicPartition { topic, partitions });
         let assignment =
             ConsumerProtocolAssignment { assigned_partitions: assigned_partitions.collect(), ..Default::default() };
         out.push(SyncGroupRequestAssignment {
