@@ -287,6 +287,7 @@ fn is_command(line: &&str) -> bool {
 }
 
 #[test]
+#[ignore = "takes five minutes beside Apache Kafka: KAFKA_JUDGE=... cargo test -p logrun-group --test judge -- --ignored"]
 fn apache_kafka_replies_as_written() {
     let Some(judge) = std::env::var_os("KAFKA_JUDGE").map(PathBuf::from) else {
         println!("skipped: KAFKA_JUDGE does not name a script that runs Apache Kafka");
