@@ -437,7 +437,7 @@ impl Disk for SimDisk {
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {
-        let w = self.0.lock();
+        let mut w = self.0.lock();
         w.faults.judge_look(path)?;
         let total = w.faults.capacity.unwrap_or(1 << 50);
         Ok(Space { total, available: total.saturating_sub(w.tree.used()) })

@@ -95,6 +95,8 @@ pub(super) struct Tree {
     pub nodes: BTreeMap<u64, Node>,
     pub pending: Vec<NameOp>,
     next_node: u64,
+    /// There may be nodes that nothing can reach: looked for when their bytes would count.
+    has_garbage: bool,
 }
 
 impl Default for Tree {
@@ -103,6 +105,7 @@ impl Default for Tree {
             nodes: BTreeMap::from([(ROOT, Node::Dir(DirNode::default()))]),
             pending: Vec::new(),
             next_node: ROOT + 1,
+            has_garbage: false,
         }
     }
 }
@@ -182,7 +185,7 @@ impl Tree {
     pub fn close(&mut self, id: u64) {
         if let Ok(file) = self.file_mut(id) {
             file.handles -= 1;
-            self.collect(id);
+            self.has_garbage = true;
         }
     }
 
@@ -209,9 +212,7 @@ impl Tree {
         self.pending = rest;
         for op in synced {
             self.apply_name(&op, true)?;
-            for node in op.nodes().into_iter().flatten() {
-                self.collect(node);
-            }
+            self.has_garbage = true;
         }
         Ok(())
     }
@@ -237,26 +238,15 @@ impl Tree {
         }
     }
 
-    pub fn used(&self) -> u64 {
+    /// The bytes of every file that something can reach.
+    pub fn used(&mut self) -> u64 {
+        if std::mem::take(&mut self.has_garbage) {
+            self.collect_all();
+        }
         self.nodes.values().map(|n| if let Node::File(f) = n { f.data.len() as u64 } else { 0 }).sum()
     }
 
-    /// Frees a file that no name, no handle and no change to come can reach.
-    fn collect(&mut self, id: u64) {
-        let Some(Node::File(f)) = self.nodes.get(&id) else { return };
-        let named = || {
-            self.nodes.values().any(|n| match n {
-                Node::Dir(d) => d.entries.values().chain(d.durable.values()).any(|n| *n == id),
-                Node::File(_) => false,
-            })
-        };
-        let to_come = || self.pending.iter().any(|op| op.nodes().contains(&Some(id)));
-        if f.handles == 0 && !to_come() && !named() {
-            self.nodes.remove(&id);
-        }
-    }
-
-    /// Frees whatever no name can reach.
+    /// Frees whatever no name, no handle and no change to come can reach.
     pub fn collect_all(&mut self) {
         let mut reached = std::collections::BTreeSet::from([ROOT]);
         let mut todo = vec![ROOT];
@@ -267,7 +257,7 @@ impl Tree {
                 todo.extend(d.entries.values().chain(d.durable.values()).filter(|n| !reached.contains(n)));
             }
         }
-        self.nodes.retain(|id, _| reached.contains(id));
+        self.nodes.retain(|id, n| reached.contains(id) || matches!(n, Node::File(f) if f.handles > 0));
     }
 }
 
