@@ -116,8 +116,6 @@ impl Plan {
             ("auto.create.topics.enable", "false"),
             ("offsets.topic.num.partitions", "2"),
             ("offsets.topic.replication.factor", "1"),
-            ("transaction.state.log.num.partitions", "2"),
-            ("transaction.state.log.replication.factor", "1"),
             ("group.min.session.timeout.ms", "1000"),
             ("log.index.interval.bytes", "512"),
         ]

@@ -75,7 +75,7 @@ impl Producer {
     /// Produces for as long as the phase lasts.
     pub async fn work(&mut self, phase: Rc<Phase>) {
         let mut link = Link::new(&phase, format!("producer-{}", self.writer));
-        self.partitions.values_mut().for_each(|w| w.in_doubt = w.unsettled.len() > 1);
+        self.partitions.values_mut().for_each(|w| w.in_doubt |= w.unsettled.len() > 1);
         if self.plan.acks == 0 {
             link.closing_is_an_answer();
         }
@@ -171,9 +171,10 @@ impl Producer {
             return Err(Lost);
         }
         let mut failed = false;
-        let mut kept = VecDeque::new();
+        // Nothing leaves `unsettled` before it is settled: the process, and this with it, may end at any await. What
+        // failed stays in front of what was behind it.
+        let mut at = 0;
         for a in awaited {
-            // The rest stays unsettled.
             let response = match link.receive::<ProduceRequest>(a, TIMEOUT_MS).await {
                 Ok(response) => response,
                 Err(Lost) => {
@@ -181,18 +182,20 @@ impl Producer {
                     break;
                 }
             };
-            let Some(batch) = writer.unsettled.pop_front() else { break };
-            match outcome(&phase, tp, &batch, &response, plan, failed, writer.in_doubt) {
-                Outcome::Settled => writer.in_doubt &= failed,
-                Outcome::Doubt => {
-                    failed = true;
-                    writer.in_doubt = true;
-                    kept.push_back(batch);
+            let Some(batch) = writer.unsettled.get(at) else { break };
+            match outcome(&phase, tp, batch, &response, plan, failed, writer.in_doubt) {
+                Outcome::Settled => {
+                    writer.in_doubt &= failed;
+                    writer.unsettled.remove(at);
                 }
-                Outcome::Again if !plan.idempotent && batch.attempts >= ATTEMPTS_MAX => failed = true,
-                Outcome::Again => {
+                Outcome::Again if !plan.idempotent && batch.attempts >= ATTEMPTS_MAX => {
                     failed = true;
-                    kept.push_back(batch);
+                    writer.unsettled.remove(at);
+                }
+                again @ (Outcome::Doubt | Outcome::Again) => {
+                    failed = true;
+                    writer.in_doubt |= matches!(again, Outcome::Doubt);
+                    at += 1;
                 }
                 Outcome::NewId => {
                     self.id = None;
@@ -201,10 +204,6 @@ impl Producer {
                     return Err(Lost);
                 }
             }
-        }
-        // What failed is sent again before what was behind it.
-        while let Some(batch) = kept.pop_back() {
-            writer.unsettled.push_front(batch);
         }
         if failed { Err(Lost) } else { Ok(()) }
     }
