@@ -83,10 +83,16 @@ for suite in "$@"; do
   echo "== $suite"
   mkdir -p "$SUITE_WORK/$suite"
   cp "$HERE/suites/expected-$suite.txt" "$SUITE_WORK/$suite/allow-$suite.txt"
-  out=$(bash "$SUITES/$suite.sh" "$SUITE_AT" 2>&1)
+  # franz-go's transactional tests would wait for the broker until the wall: only tests with an expected name are run.
+  only=()
+  [ "$suite" != kgo ] || only=("^($(sed 's#/.*##' "$HERE/suites/expected-kgo.txt" | sort -u | paste -sd '|'))\$")
+  out=$(bash "$SUITES/$suite.sh" "$SUITE_AT" "${only[@]}" 2>&1)
   echo "$out"
   line=$(tail -n 1 <<< "$out")
   if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
+    # A name that did not run is not counted by a suite that is told what to run: it has failed.
+    missing=$(($(wc -l < "$HERE/suites/expected-$suite.txt") - BASH_REMATCH[1] - BASH_REMATCH[2]))
+    [ "$missing" = 0 ] || { echo "$missing expected tests of $suite did not run"; failed=$((failed + missing)); }
     passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2])) skipped=$((skipped + BASH_REMATCH[3]))
   else
     failed=$((failed + 1)) # the suite itself did not run

@@ -45,7 +45,7 @@ class World:
         self.hour_ago = (int(time.time()) - 3600) * 1000
         (work / "logs").mkdir(exist_ok=True)
         for log in (work / "logs").iterdir():
-            log.unlink()
+            log.unlink(missing_ok=True)
 
     def driver(self, client):
         argv = [a.format(work=self.work, here=self.here) for a in self.spec["client"][client]["run"]]
