@@ -505,13 +505,3 @@ fn the_same_seed_gives_the_same_trace() {
     let odd = Some(Bug::NotDeterministic);
     assert!((0..40).any(|seed| run(seed, odd) != run(seed, odd)), "an order that differs was not seen");
 }
-
-#[test]
-#[ignore]
-fn timing() {
-    for seed in 0..12 {
-        let t = std::time::Instant::now();
-        let o = crate::run(seed, &Toy::new(None), None);
-        println!("{seed} {:?} events {} virtual {} {} ", t.elapsed(), o.events, o.virtual_ms, o.stats);
-    }
-}
