@@ -346,6 +346,22 @@ mod tests {
         }
     }
 
+    /// Found by the simulation: only the process that made a directory brought its name to the device.
+    #[test]
+    fn a_directory_of_a_killed_process_survives_once_it_is_formatted() {
+        for seed in 0..100 {
+            let world = World::new(seed);
+            world.disk.halt_at(world.disk.counts().mutations + 1 + seed % 8);
+            assert!(LogDirs::open(&world.io, &paths()).is_err() || seed % 8 > 3);
+            world.disk.kill();
+            let mut dirs = LogDirs::open(&world.io, &paths()).unwrap().dirs;
+            dirs.format(&Str::from("4L6g3nShT-eMCtK--X86sw"), NodeId(1)).unwrap();
+            drop(dirs);
+            world.disk.crash(&logrun_io::Random::from_seed(seed));
+            assert!(LogDirs::open(&world.io, &paths()).unwrap().dirs.is_formatted(), "seed {seed}");
+        }
+    }
+
     #[test]
     fn one_process_at_a_time() {
         let world = World::new(1);
