@@ -1,13 +1,14 @@
 """The driver of kafka-python (pure Python)."""
 
 import logging
+import os
 import sys
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 
 import lines
 
-logging.basicConfig(level=logging.ERROR)
+logging.basicConfig(level=os.environ.get("CLIENTS_LOG", "ERROR"), format="%(asctime)s %(name)s %(levelname)s %(message)s")
 
 
 class Driver:
@@ -60,7 +61,9 @@ class Driver:
             consumer.close()
 
     def polled(self, consumer, most):
-        return [m for batch in consumer.poll(100, max_records=most).values() for m in batch]
+        # A poll whose time runs out between SyncGroup's response and its use forgets the assignment for good (3.0.12).
+        # 100 ms is also the client's wait for metadata, after which it joins again: a poll of 100 ms hits that moment.
+        return [m for batch in consumer.poll(1000, max_records=most).values() for m in batch]
 
     def show(self, m):
         lines.emit(m.topic, m.partition, m.offset, m.timestamp, m.key, m.value, m.headers)
