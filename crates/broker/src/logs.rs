@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use logrun_io::disk::read_all;
 use logrun_log::{
     DirKind, DirsError, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, Log, LogConfig, LogDirs, LogEnv,
-    LogError, OffsetCheckpoint, OpenState, RECOVERY_POINT_CHECKPOINT, Removals, dir_name,
+    LogError, OffsetCheckpoint, OpenState, PARTITION_METADATA, PartitionMetadata, RECOVERY_POINT_CHECKPOINT, Removals,
+    dir_name,
 };
 use logrun_model::{BrokerEpoch, DirectoryId, Monotonic, Now, Offset, Str, TopicIdPartition, TopicPartition};
 use parking_lot::Mutex;
@@ -56,7 +58,8 @@ pub struct Logs {
     env: LogEnv,
     dirs: Mutex<LogDirs>,
     checkpoints: Vec<Checkpoints>,
-    found: Mutex<BTreeMap<TopicPartition, Found>>,
+    /// Several of one name if a failure left one behind: the topic's own is among them, or none is.
+    found: Mutex<BTreeMap<TopicPartition, Vec<Found>>>,
     /// In which directory each open partition lies.
     placed: Mutex<BTreeMap<TopicIdPartition, usize>>,
     /// Deleted partitions whose files go when their delay is over.
@@ -75,7 +78,7 @@ pub struct OpenedLog {
 impl Logs {
     /// Looks through the directories. Their clean-shutdown files must have been taken.
     pub fn scan(env: LogEnv, dirs: LogDirs) -> Result<Self, DirsError> {
-        let mut found = BTreeMap::new();
+        let mut found: BTreeMap<TopicPartition, Vec<Found>> = BTreeMap::new();
         let mut checkpoints = Vec::new();
         let mut removals = Vec::new();
         let mut dirs = dirs;
@@ -93,15 +96,7 @@ impl Logs {
             for p in dirs.partitions(i)? {
                 match p.kind {
                     DirKind::Current => {
-                        if let Some(Found { path, .. }) =
-                            found.insert(p.partition, Found { dir: i, path: p.path.clone() })
-                        {
-                            error!(
-                                "{} and {} hold the same partition; the first is left alone",
-                                path.display(),
-                                p.path.display()
-                            );
-                        }
+                        found.entry(p.partition).or_default().push(Found { dir: i, path: p.path });
                         dirs.added(i);
                     }
                     // A deletion that the end of the process has interrupted.
@@ -127,7 +122,7 @@ impl Logs {
 
     /// How many partitions' directories were found at start and not asked for yet.
     pub fn unclaimed(&self) -> usize {
-        self.found.lock().len()
+        self.found.lock().values().map(Vec::len).sum()
     }
 
     /// The ids of the directories that work.
@@ -170,7 +165,7 @@ impl Logs {
         config: LogConfig,
         now: Now,
     ) -> Result<OpenedLog, LogError> {
-        if let Some(found) = self.found.lock().remove(name) {
+        while let Some(found) = self.take_found(id, name)? {
             let checkpoints = &self.checkpoints[found.dir];
             let at = |c: &OffsetCheckpoint| c.0.get(name).copied().unwrap_or(Offset::ZERO);
             let state = OpenState {
@@ -178,13 +173,19 @@ impl Logs {
                 recovery_point: at(&checkpoints.recovery_points),
                 clean_shutdown: checkpoints.clean_shutdown,
             };
-            let (mut log, _) = Log::open(&self.env, &found.path, config.clone(), state, now)?;
+            let (mut log, _) = match Log::open(&self.env, &found.path, config.clone(), state, now) {
+                Ok(opened) => opened,
+                Err(e) => {
+                    // It is still where it was, and no other may be made in its place.
+                    self.found.lock().entry(name.clone()).or_default().push(found);
+                    return Err(e);
+                }
+            };
             if log.topic_id().is_none_or(|t| t == id.topic_id) {
                 log.set_topic_id(id.topic_id)?;
                 return Ok(self.placed(id, found.dir, log, at(&checkpoints.high_watermarks)));
             }
-            warn!(partition = %name, "found a log of another topic of this name; it is set aside as a stray");
-            log.rename_dir(&dir_name(name, DirKind::Stray, self.env.io.random.uuid()))?;
+            self.set_aside(&mut log, name)?;
             self.dirs.lock().removed(found.dir);
         }
         let (dir, path) = {
@@ -194,9 +195,45 @@ impl Logs {
             dirs.added(dir);
             (dir, dirs.dirs()[dir].path.join(name.to_string()))
         };
-        let (mut log, _) = Log::open(&self.env, &path, config, OpenState::NEW, now)?;
+        let (mut log, _) = Log::open(&self.env, &path, config.clone(), OpenState::NEW, now)?;
+        // What lies here already is what a failed deletion, or a failed creation, of this process has left.
+        if log.topic_id().is_some_and(|t| t != id.topic_id) || log.log_end_offset() > Offset::ZERO {
+            self.set_aside(&mut log, name)?;
+            log = Log::open(&self.env, &path, config, OpenState::NEW, now)?.0;
+        }
         log.set_topic_id(id.topic_id)?;
         Ok(self.placed(id, dir, log, Offset::ZERO))
+    }
+
+    /// Takes the directory that was found at start for the partition; if there are several, the topic's own first.
+    fn take_found(&self, id: TopicIdPartition, name: &TopicPartition) -> Result<Option<Found>, LogError> {
+        let mut all = self.found.lock();
+        let Some(found) = all.get_mut(name) else { return Ok(None) };
+        let mut own = 0;
+        if found.len() > 1 {
+            for (i, f) in found.iter().enumerate() {
+                let path = f.path.join(PARTITION_METADATA);
+                let text = read_all(&*self.env.io.disk, &path).map_err(|e| LogError::Io {
+                    action: "read",
+                    path: path.clone(),
+                    source: e.into(),
+                })?;
+                if text.and_then(|t| PartitionMetadata::decode(&t).ok()).is_some_and(|m| m.topic_id == id.topic_id) {
+                    own = i;
+                }
+            }
+            error!("{} directories hold {name}; {} is taken", found.len(), found[own].path.display());
+        }
+        let taken = (own < found.len()).then(|| found.remove(own));
+        if found.is_empty() {
+            all.remove(name);
+        }
+        Ok(taken)
+    }
+
+    fn set_aside(&self, log: &mut Log, name: &TopicPartition) -> Result<(), LogError> {
+        warn!(partition = %name, "found a log of another topic of this name; it is set aside as a stray");
+        log.rename_dir(&dir_name(name, DirKind::Stray, self.env.io.random.uuid()))
     }
 
     fn placed(&self, id: TopicIdPartition, dir: usize, log: Log, high_watermark: Offset) -> OpenedLog {
@@ -219,7 +256,8 @@ impl Logs {
     /// Deletes or sets aside what was found at start and belongs to no partition of the metadata: a deleted topic's
     /// remains go, as far as `partition.metadata` says whose they are, everything else becomes a stray.
     pub fn set_strays_aside(&self, now: Now) {
-        for (name, found) in std::mem::take(&mut *self.found.lock()) {
+        let all = std::mem::take(&mut *self.found.lock());
+        for (name, found) in all.into_iter().flat_map(|(name, all)| all.into_iter().map(move |f| (name.clone(), f))) {
             let renamed = Log::open(
                 &self.env,
                 &found.path,
@@ -276,7 +314,9 @@ impl Logs {
                 }
             }
             // What was found and not claimed yet keeps what was said of it.
-            for (name, found) in self.found.lock().iter().filter(|(_, f)| f.dir == i) {
+            let unclaimed = self.found.lock();
+            let here = unclaimed.iter().flat_map(|(name, all)| all.iter().map(move |f| (name, f)));
+            for (name, found) in here.filter(|(_, f)| f.dir == i) {
                 let old = &self.checkpoints[found.dir];
                 let keep = |from: &OffsetCheckpoint, to: &mut OffsetCheckpoint| {
                     if let Some(offset) = from.0.get(name) {
@@ -316,5 +356,99 @@ impl Logs {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use logrun_io::disk::SimDisk;
+    use logrun_io::{Disk, Io, MemoryNet};
+    use logrun_log::TailCache;
+    use logrun_model::{NodeId, TimestampMs, Uuid};
+    use logrun_record::{BatchBuilder, Compression};
+
+    use super::*;
+
+    struct World {
+        disk: SimDisk,
+        io: Io,
+        name: TopicPartition,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let disk = SimDisk::new();
+            let io = Io::simulated(1, 0, Arc::new(disk.clone()), MemoryNet::new());
+            Self { disk, io, name: TopicPartition::new("t", 0) }
+        }
+
+        fn logs(&self) -> Logs {
+            let mut dirs = LogDirs::open(&self.io, &[PathBuf::from("/a"), PathBuf::from("/b")]).unwrap().dirs;
+            dirs.format(&Str::from("4L6g3nShT-eMCtK--X86sw"), NodeId(1)).unwrap();
+            dirs.take_clean_shutdown().unwrap();
+            Logs::scan(LogEnv { io: self.io.clone(), tail: TailCache::new(1 << 20) }, dirs).unwrap()
+        }
+
+        fn open(&self, logs: &Logs, topic_id: Uuid, dir: Option<DirectoryId>) -> Log {
+            let id = TopicIdPartition { topic_id, partition: 0 };
+            logs.open(id, &self.name, dir, LogConfig::default(), self.io.clock.read()).unwrap().log
+        }
+
+        fn append(&self, log: &mut Log) {
+            let mut batch = BatchBuilder::new(Compression::NONE);
+            batch.append(TimestampMs(0), None, Some(b"v"), &[]).unwrap();
+            log.append(&[batch.prepare().unwrap()], self.io.clock.read()).unwrap();
+        }
+
+        fn names(&self, dir: &str) -> Vec<String> {
+            let entries = self.disk.list(Path::new(dir)).unwrap().into_iter();
+            entries.filter(|e| e.is_dir).map(|e| e.name.split('.').next().unwrap_or_default().to_owned()).collect()
+        }
+    }
+
+    fn topic(n: u128) -> Uuid {
+        Uuid::from_random(n << 64 | n).unwrap()
+    }
+
+    /// Found by the simulation: a deletion whose rename failed left its records to the next topic of the name.
+    #[test]
+    fn a_new_topic_begins_empty_whatever_lies_at_its_place() {
+        let world = World::new();
+        let logs = world.logs();
+        let first = logs.directory_ids()[0];
+        let mut log = world.open(&logs, topic(1), Some(first));
+        world.append(&mut log);
+        drop(log);
+        let log = world.open(&logs, topic(2), Some(first));
+        assert_eq!((log.log_end_offset(), log.topic_id()), (Offset::ZERO, Some(topic(2))));
+        assert_eq!(world.names("/a"), ["t-0", "t-0"]);
+    }
+
+    /// Found by the simulation: with two directories of one name the wrong one was taken, and the topic was empty.
+    #[test]
+    fn of_two_directories_the_topics_own_is_taken() {
+        let world = World::new();
+        for own in 0..2 {
+            let logs = world.logs();
+            let ids = logs.directory_ids();
+            let mut log = world.open(&logs, topic(1), Some(ids[own]));
+            world.append(&mut log);
+            // What a creation that failed has left.
+            let other = if own == 0 { "/b/t-0" } else { "/a/t-0" };
+            world.disk.create_dir_all(Path::new(other)).unwrap();
+            drop((log, logs));
+            world.disk.kill();
+            let logs = world.logs();
+            assert_eq!(world.open(&logs, topic(1), None).log_end_offset(), Offset(1));
+            logs.set_strays_aside(world.io.clock.read());
+            assert_eq!(logs.unclaimed(), 0);
+            drop(logs);
+            for dir in ["/a/t-0", "/b/t-0"] {
+                let _ = world.disk.remove_dir_all(Path::new(dir));
+            }
+            world.disk.kill();
+        }
     }
 }
