@@ -81,6 +81,14 @@ impl Client {
         Ok(id)
     }
 
+    /// Sends the first half of a request, after which the connection is of no more use.
+    pub async fn send_half<R: Request>(&mut self, version: i16, request: &R) -> Result<(), ClientError> {
+        let whole = frame::encode_request(self.next_correlation_id, Some(self.client_id.clone()), version, request)?;
+        let bytes = whole.concat();
+        self.stream.write_all(&bytes[..bytes.len() / 2]).await?;
+        Ok(())
+    }
+
     /// The next response's bytes; waits at most `timeout`.
     pub async fn receive(&mut self, timeout: Duration) -> Result<Bytes, ClientError> {
         let clock = self.io.clock.clone();

@@ -24,6 +24,8 @@ pub enum DiskFault {
     Once { nth: u64, fault: Fault },
     /// One change in `one_in` fails.
     Often { one_in: u64, fault: Fault },
+    /// The device of the last directory of `log.dirs` is gone.
+    Gone,
     /// Only so many bytes more fit, until `lifted_after_ms`.
     Full { bytes: u64, lifted_after_ms: u64 },
 }
@@ -70,6 +72,8 @@ pub struct Plan {
     pub members: usize,
     /// Makes, deletes and changes topics.
     pub admin: bool,
+    /// `log.dirs`; the first holds the metadata log.
+    pub log_dirs: Vec<&'static str>,
     /// `internal.segment.bytes` of the data topics: so small that segments are many.
     pub segment_bytes: u64,
     /// `log.roll.ms`.
@@ -92,6 +96,7 @@ impl Plan {
             readers: r.below(3) as usize,
             members,
             admin: r.chance(1, 2),
+            log_dirs: if r.chance(1, 4) { vec!["/data/a", "/data/b"] } else { vec!["/data"] },
             segment_bytes: [3_000, 10_000, 1 << 20][r.below(3) as usize],
             segment_ms: [200, 1_000, 60_000][r.below(3) as usize],
             rebalance_delay_ms: if r.chance(1, 2) { 0 } else { 500 },
@@ -112,7 +117,6 @@ impl Plan {
             ("controller.quorum.voters", "1@127.0.0.1:9093"),
             ("listeners", "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"),
             ("controller.listener.names", "CONTROLLER"),
-            ("log.dirs", "/data"),
             ("auto.create.topics.enable", "false"),
             ("offsets.topic.num.partitions", "2"),
             ("offsets.topic.replication.factor", "1"),
@@ -122,6 +126,7 @@ impl Plan {
         .iter()
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
         .collect();
+        settings.push(("log.dirs".into(), self.log_dirs.join(",")));
         settings.push(("log.roll.ms".into(), self.segment_ms.to_string()));
         settings.push(("group.initial.rebalance.delay.ms".into(), self.rebalance_delay_ms.to_string()));
         settings.extend(match self.durability {
@@ -149,7 +154,8 @@ fn phase(r: &Random, has_members: bool) -> PhasePlan {
     };
     let fault = r.chance(1, 5).then(|| {
         let fault = [Fault::Io, Fault::NoSpace, Fault::Torn][r.below(3) as usize];
-        match r.below(3) {
+        match r.below(4) {
+            3 => DiskFault::Gone,
             0 => DiskFault::Once { nth: 1 + r.below(100), fault },
             1 => DiskFault::Often { one_in: 10 + r.below(100), fault },
             _ => DiskFault::Full { bytes: r.below(20_000), lifted_after_ms: 500 + r.below(3_000) },

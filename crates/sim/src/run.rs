@@ -12,6 +12,7 @@
 //! runs and jumps when everything waits.
 
 use std::cell::{Cell, RefCell};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,6 +152,7 @@ fn live(run: &Rc<Run>, number: usize, plan: &PhasePlan, begun_ms: i64, system: &
         (End::Stop, Ended::CutOff) => run.disk.kill(),
     }
     run.disk.set_capacity(None);
+    run.plan.log_dirs.iter().for_each(|dir| run.disk.mend_dir(Path::new(dir)));
     model.process_ended(plan.end == End::Stop && plan.fault.is_none());
     ended_ms + run.random.below(2_000) as i64
 }
@@ -239,6 +241,11 @@ fn break_disk(phase: &Phase, fault: Option<DiskFault>) {
         None => return,
         Some(DiskFault::Once { nth, fault }) => disk.fail_mutation(disk.counts().mutations + nth, fault),
         Some(DiskFault::Often { one_in, fault }) => disk.fail_randomly(phase.run.random.clone(), 1, one_in, fault),
+        Some(DiskFault::Gone) => {
+            if let Some(dir) = phase.run.plan.log_dirs.last() {
+                disk.break_dir(dir);
+            }
+        }
         Some(DiskFault::Full { bytes, .. }) => disk.set_capacity(Some(disk.used() + bytes)),
     }
     phase.calm.set(false);

@@ -12,6 +12,7 @@
 //! | `order`             | the records of one writer lie in the order in which it wrote them                      |
 //! | `dense`             | a log that is not compacted has no holes                                              |
 //! | `high_watermark`    | the high watermark never falls                                                        |
+//! | `incarnations`      | a topic begins empty and keeps what was acknowledged                                  |
 //! | `log_start`         | the log start never falls and never passes what was asked for                         |
 //! | `readable`          | what lies between log start and high watermark can be read                            |
 //! | `commits`           | committed offsets never go back on their own                                          |
@@ -24,6 +25,7 @@ pub mod commits;
 pub mod content_fixed;
 pub mod dense;
 pub mod high_watermark;
+pub mod incarnations;
 pub mod log_start;
 pub mod once;
 pub mod order;
@@ -71,6 +73,7 @@ pub struct Model {
     pub generations: ownership::Generations,
     pub producer_ids: producer_ids::ProducerIds,
     pub topics: topics::Topics,
+    pub incarnations: incarnations::Incarnations,
 }
 
 impl Model {
@@ -93,6 +96,7 @@ impl Model {
             self.partitions.values_mut().for_each(|p| p.may_have_lost = true);
             self.commits.may_have_lost();
             self.generations.may_have_lost();
+            self.incarnations.may_have_lost();
         }
     }
 

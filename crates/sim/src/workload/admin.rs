@@ -1,4 +1,4 @@
-//! An administrator: makes and deletes topics of no further use, deletes records of the data topics, changes their
+//! An administrator: makes, writes and deletes topics that come and go, deletes records of the data topics, changes their
 //! settings while they are written.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use logrun_wire::messages::{
     CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, IncrementalAlterConfigsRequest,
 };
 
-use super::{Link, Lost, error, is_disk_trouble, is_not_ready};
+use super::{Link, Lost, error, is_disk_trouble, is_not_ready, scratch};
 use crate::model::topics::Known;
 use crate::model::{Violation, log_start};
 use crate::phase::{Phase, data_topic};
@@ -35,25 +35,32 @@ pub async fn work(phase: Rc<Phase>) {
     let mut in_doubt: BTreeSet<Str> = BTreeSet::new();
     while !phase.is_over() {
         let r = &phase.run.random;
-        let scratch = Str::from(format!("scratch-{}", r.below(SCRATCH_TOPICS)));
+        let passing = Str::from(format!("scratch-{}", r.below(SCRATCH_TOPICS)));
         // What fails is tried again, in time, by chance.
-        let _ = match r.below(6) {
-            0 | 1 if !in_doubt.contains(&scratch) => {
-                let made = match phase.run.model.borrow().topics.get(&scratch) {
+        let _ = match r.below(7) {
+            0..3 if !in_doubt.contains(&passing) => {
+                let made = match phase.run.model.borrow().topics.get(&passing) {
                     Known::Exists(id) => Some(id),
                     _ => None,
                 };
                 let done = match made {
-                    None => create(&mut link, &scratch, 1 + r.below(2) as i32).await,
-                    Some(id) => delete(&mut link, &scratch, id).await,
+                    None => create(&mut link, &passing, 1 + r.below(2) as i32).await,
+                    Some(id) if r.chance(2, 3) => {
+                        if scratch::write(&mut link, &passing, id).await.is_ok() {
+                            let _ = scratch::read(&mut link, &passing, id).await;
+                        }
+                        // The topic itself is not in doubt by this.
+                        Ok(())
+                    }
+                    Some(id) => delete(&mut link, &passing, id).await,
                 };
                 if done.is_err() {
-                    in_doubt.insert(scratch);
+                    in_doubt.insert(passing);
                 }
                 done
             }
-            2 | 3 => delete_records(&mut link).await,
-            4 => alter_config(&mut link).await,
+            3 | 4 => delete_records(&mut link).await,
+            5 => alter_config(&mut link).await,
             _ => Ok(()),
         };
         phase.pause(phase.pace_ms).await;
@@ -191,8 +198,13 @@ async fn delete_records(link: &mut Link) -> Result<(), Lost> {
 async fn alter_config(link: &mut Link) -> Result<(), Lost> {
     let phase = link.phase.clone();
     let r = &phase.run.random;
-    let settings =
-        [("segment.ms", "100"), ("segment.ms", "5000"), ("index.interval.bytes", "64"), ("file.delete.delay.ms", "0")];
+    let settings = [
+        ("internal.segment.bytes", "4000"),
+        ("segment.ms", "100"),
+        ("segment.ms", "5000"),
+        ("index.interval.bytes", "64"),
+        ("file.delete.delay.ms", "0"),
+    ];
     let (name, value) = settings[r.below(settings.len() as u64) as usize];
     let remove = r.chance(1, 3);
     let config = AlterableConfig {

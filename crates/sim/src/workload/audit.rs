@@ -3,13 +3,13 @@
 
 use std::rc::Rc;
 
-use logrun_model::{Str, TopicPartition};
+use logrun_model::{Str, TopicPartition, Uuid};
 use logrun_wire::ErrorCode;
 use logrun_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use logrun_wire::messages::{ListOffsetsRequest, MetadataRequest};
 
 use super::member::{fetch_commit, find_coordinator};
-use super::{Link, Lost, admin, error, is_disk_trouble, is_not_ready, reader};
+use super::{Link, Lost, admin, error, is_disk_trouble, is_not_ready, reader, scratch};
 use crate::model::topics::Known;
 use crate::model::{Audit, Violation};
 use crate::phase::{Phase, data_topic};
@@ -27,6 +27,17 @@ pub async fn work(phase: Rc<Phase>, groups: &[Str]) -> Result<(), Lost> {
     let mut link = Link::new(&phase, "audit");
     let deadline = phase.now_ms() + READY_WITHIN_MS;
     until(&phase, deadline, "topics", async || topics(&mut link).await).await?;
+    let passing: Vec<(Str, Uuid)> = {
+        let model = phase.run.model.borrow();
+        let exist = model.topics.all().filter_map(|(name, known)| match known {
+            Known::Exists(id) if name.starts_with("scratch") => Some((name.clone(), id)),
+            _ => None,
+        });
+        exist.collect()
+    };
+    for (name, id) in &passing {
+        until(&phase, deadline, "a passing topic", async || scratch::read(&mut link, name, *id).await).await?;
+    }
     let mut partitions = Vec::new();
     for (topic, count) in phase.run.plan.partitions.iter().enumerate() {
         until(&phase, deadline, "a data topic", async || make(&mut link, &data_topic(topic), *count).await).await?;

@@ -10,6 +10,9 @@ use crate::client::{Client, ClientError};
 use crate::model::Violation;
 use crate::phase::Phase;
 
+/// One request in so many breaks off in its middle, and the connection with it.
+const CUT_ONE_IN: u64 = 200;
+
 /// There is no response; the request may have been acted upon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost;
@@ -52,6 +55,14 @@ impl Link {
         }
         self.phase.note(format_args!("{} > {} v{version}", self.name, R::NAME));
         self.tell(request);
+        if self.phase.run.random.chance(1, CUT_ONE_IN) {
+            self.phase.note(format_args!("{} cuts its connection in the middle of it", self.name));
+            if let Some(client) = &mut self.client {
+                // What comes of it does not matter any more.
+                let _ = client.send_half(version, request).await;
+            }
+            return Err(self.lose());
+        }
         let sent = self.try_send(version, request).await;
         match sent {
             Ok(id) if !self.phase.is_over() => Ok(Awaited { id, version }),

@@ -7,6 +7,7 @@ mod link;
 pub mod member;
 pub mod producer;
 pub mod reader;
+pub mod scratch;
 
 pub use link::{Link, Lost};
 

@@ -167,7 +167,7 @@ fn request(tp: &TopicPartition, id: Uuid, version: i16, offset: i64, max_wait_ms
 }
 
 /// Every record of a response, each byte of it checked.
-fn batches(tp: &TopicPartition, data: PartitionData) -> Result<Vec<(i64, Tag)>, Violation> {
+pub fn batches(tp: &TopicPartition, data: PartitionData) -> Result<Vec<(i64, Tag)>, Violation> {
     let fail = |text: String| Violation::new("intact", format!("{}-{}: {text}", tp.topic, tp.partition));
     let bytes: Bytes = data.records.unwrap_or_default().into_bytes();
     let mut out: Vec<(i64, Tag)> = Vec::new();
