@@ -12,6 +12,8 @@ Examples:
   logrun serve --set log.retention.hours=24  any option of Kafka by its own name
   logrun config describe retention.ms        what an option means
   logrun config list retention               the options with a word in their name
+  logrun install-tools ~/.local/bin          Kafka's tools by their own names, as links
+  logrun kafka-server-stop                   one of them without a link
 
 Environment variables as Kafka's container images use them: KAFKA_LOG_RETENTION_HOURS=24.";
 
@@ -36,6 +38,8 @@ pub enum Command {
     /// Look at a data directory, make ids
     #[command(subcommand)]
     Storage(StorageCommand),
+    /// Make links by which this program is each of Kafka's tools: kafka-topics, kafka-storage.sh, ...
+    InstallTools(InstallArgs),
 }
 
 /// How to run a node.
@@ -55,6 +59,17 @@ pub struct ServeArgs {
     /// How much to log: error, warn, info, debug, trace, or `info,logrun_raft=debug`
     #[arg(long, value_name = "LEVEL", env = "RUST_LOG", hide_env_values = true, default_value = "info")]
     pub log_level: String,
+}
+
+/// Where Kafka's tools go.
+#[derive(Args, Clone, Debug)]
+pub struct InstallArgs {
+    /// The directory for the links; it is made if it isn't there
+    #[arg(value_name = "DIR", required_unless_present = "list")]
+    pub dir: Option<PathBuf>,
+    /// Only list the tools
+    #[arg(long)]
+    pub list: bool,
 }
 
 /// Where a configuration comes from, besides the environment.

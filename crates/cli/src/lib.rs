@@ -1,18 +1,23 @@
 //! The logrun command line: parsing, the run of a node until a signal, small look-ups.
 //!
 //! It reads the configuration file and the environment, which nothing below does, and hands text to `logrun-config`
-//! and a checked configuration to `logrun-node`. It never reaches into the broker. What goes wrong is one sentence
+//! and a checked configuration to `logrun-node`. It is also each of Kafka's tools, by the name it is called by
+//! (`registry.rs`). It never reaches into the broker. What goes wrong is one sentence
 //! with the cause and the remedy, and exit code 1, or 2 if the command line itself is wrong.
 
 mod args;
 mod banner;
 mod failure;
+mod install;
+mod kafka;
 mod logging;
 mod lookup;
+mod registry;
 mod serve;
 mod source;
 mod storage;
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -25,12 +30,23 @@ use crate::failure::Failure;
 /// Runs the program.
 pub fn main() -> ExitCode {
     let started = Instant::now();
+    let words: Vec<OsString> = std::env::args_os().collect();
+    match registry::called(&words) {
+        Ok(Some((tool, rest))) => (tool.run)(rest),
+        Ok(None) => own(started),
+        Err(failure) => failure.report(),
+    }
+}
+
+/// `logrun` by its own name.
+fn own(started: Instant) -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
         None => serve::serve(&cli.serve, started),
         Some(Command::Serve(args)) => serve::serve(args, started),
         Some(Command::Config(command)) => lookup::run(command).and_then(|text| print(&text)),
         Some(Command::Storage(command)) => storage::run(command).and_then(|text| print(&text)),
+        Some(Command::InstallTools(args)) => install::run(args).and_then(|text| print(&text)),
     };
     result.unwrap_or_else(|failure| failure.report())
 }

@@ -96,6 +96,17 @@ pub fn coordinator() {
     });
 }
 
+/// For the build script of `inspect`: `descriptions.rs`, all that can be in a log's records.
+pub fn descriptions() {
+    script(|dir| {
+        let mut out = String::new();
+        for file in ["metadata", "group", "transaction", "share", "storage", "data"] {
+            out.push_str(&rust::descriptions(&file.to_uppercase(), &load(dir, file)?));
+        }
+        Ok(vec![("descriptions.rs", out)])
+    });
+}
+
 fn script(generate: impl FnOnce(&Path) -> Result<Vec<(&'static str, String)>, LoadError>) {
     let variable = |name: &str| PathBuf::from(std::env::var_os(name).unwrap_or_else(|| panic!("cargo sets {name}")));
     let manifest = variable("CARGO_MANIFEST_DIR");

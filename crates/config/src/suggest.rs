@@ -79,6 +79,14 @@ pub fn hint(name: &str, scope: Scope) -> Option<String> {
     best.map(|(_, sentence)| sentence)
 }
 
+/// The one of `names` that the unknown `name` was probably meant to be, if any is near.
+pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let near = names.into_iter().map(|other| (distance(name, other), other));
+    near.filter(|(distance, _)| *distance <= allowed(name))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, other)| other)
+}
+
 /// A name that is right, and elsewhere.
 fn elsewhere(name: &str, scope: Scope) -> Option<String> {
     if scope == Scope::Broker
@@ -214,6 +222,8 @@ mod tests {
         for name in ["x", "foo.bar.baz", "", "my.plugin.secret.setting"] {
             assert_eq!(hint(name, Scope::Broker), None, "{name}");
         }
+        assert_eq!(nearest("kafka-topcis", ["kafka-configs", "kafka-topics"]), Some("kafka-topics"));
+        assert_eq!(nearest("elephant", ["kafka-configs", "kafka-topics"]), None);
         // Not ASCII, and long.
         assert_eq!(hint("téma", Scope::Broker), None);
         assert_eq!(hint(&"a.".repeat(3000), Scope::Broker), None);

@@ -50,6 +50,7 @@ pub use read::{LogSlices, ReadPlan};
 pub use remove::Removals;
 pub use sync::{Durable, FlushPlan, Flushed};
 pub use tail::TailCache;
+pub use walk::{Span, WalkError, Walker};
 
 #[cfg(test)]
 mod tests;

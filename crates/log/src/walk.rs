@@ -14,11 +14,11 @@ use logrun_record::{AnyBatch, BatchHeader, EntryHead, MAGIC_V2, RECORD_BATCH_OVE
 /// Where the timestamp of a legacy message is, from magic 1 on: behind offset, size, CRC, magic and attributes.
 const LEGACY_TIMESTAMP_OFFSET: usize = 18;
 /// A header's worth of bytes tells all that a span has, in every format.
-pub(crate) const SPAN_BYTES: usize = RECORD_BATCH_OVERHEAD;
+pub const SPAN_BYTES: usize = RECORD_BATCH_OVERHEAD;
 
 /// One batch in a file, by its header.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Span {
+pub struct Span {
     /// Where in the file the batch begins.
     pub position: u64,
     pub size: usize,
@@ -78,7 +78,7 @@ impl Span {
 
 /// Why a walk can't go on.
 #[derive(Debug)]
-pub(crate) enum WalkError {
+pub enum WalkError {
     Io(io::Error),
     /// The bytes at `position` are no (whole) batch.
     NotABatch {
@@ -89,7 +89,7 @@ pub(crate) enum WalkError {
 
 /// A cursor over the batches between two positions of a file.
 #[derive(Debug)]
-pub(crate) struct Walker {
+pub struct Walker {
     file: Arc<dyn File>,
     position: u64,
     end: u64,

@@ -36,7 +36,8 @@ impl SnapshotId {
         format!("{:020}-{:010}{SUFFIX}", self.end_offset.get(), self.epoch.get())
     }
 
-    fn parse(name: &str) -> Option<Self> {
+    /// The snapshot that a file of that name is.
+    pub fn parse(name: &str) -> Option<Self> {
         let (offset, epoch) = name.strip_suffix(SUFFIX)?.split_once('-')?;
         if offset.len() != 20 || epoch.len() != 10 {
             return None;

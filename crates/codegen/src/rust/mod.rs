@@ -1,12 +1,14 @@
 //! Writes Rust from the schema. One module per message; the code calls the runtime in `logrun-wire`
 //! (`Decoder`, `Encoder`, `Codec`), so that it stays small and compiles quickly.
 
+mod descriptions;
 mod read;
 mod records;
 mod structs;
 mod tables;
 mod write;
 
+pub use descriptions::descriptions;
 pub use records::{coordinator, metadata};
 pub use tables::{api_keys, error_codes};
 

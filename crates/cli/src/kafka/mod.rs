@@ -1,0 +1,14 @@
+//! Kafka's tools that need no broker to talk to: they work on files, or start and stop a node.
+//!
+//! The tools that are clients of a broker are in `logrun-tools`.
+
+mod server_start;
+mod server_stop;
+
+use logrun_tools::Tool;
+
+/// The tools of this module.
+pub const TOOLS: &[Tool] = &[
+    Tool { name: "kafka-server-start", about: "Start a node with Kafka's configuration file", run: server_start::run },
+    Tool { name: "kafka-server-stop", about: "Stop the nodes that run on this machine", run: server_stop::run },
+];
