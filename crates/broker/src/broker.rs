@@ -16,6 +16,7 @@ use tracing::error;
 
 use crate::context::{ListenerKind, RequestContext};
 use crate::controller::Controller;
+use crate::directories::Fatal;
 use crate::groups::{Groups, OFFSETS_TOPIC};
 use crate::logs::Logs;
 use crate::partitions::{Partitions, Settings};
@@ -32,6 +33,8 @@ pub struct BrokerParts {
     pub image: Arc<MetadataImage>,
     pub controller: Arc<Controller>,
     pub logs: Logs,
+    /// Told when the node can't go on.
+    pub fatal: Arc<Fatal>,
     /// What other nodes and tools are told of this host where nothing is advertised.
     pub host_name: Str,
 }
@@ -50,6 +53,7 @@ pub struct Broker {
     image: RwLock<Arc<MetadataImage>>,
     controller: Arc<Controller>,
     logs: Logs,
+    fatal: Arc<Fatal>,
     partitions: Partitions,
     groups: Groups,
     producer_ids: ProducerIds,
@@ -58,7 +62,7 @@ pub struct Broker {
 
 impl Broker {
     pub fn new(parts: BrokerParts) -> Arc<Self> {
-        let BrokerParts { io, config, cluster_id, image, controller, logs, host_name } = parts;
+        let BrokerParts { io, config, cluster_id, image, controller, logs, fatal, host_name } = parts;
         let groups = &config.groups;
         let group_config = GroupConfig {
             group_min_session_timeout_ms: groups.min_session_timeout_ms,
@@ -88,6 +92,7 @@ impl Broker {
             image: RwLock::new(image.clone()),
             controller,
             logs,
+            fatal,
             partitions: Partitions::default(),
             producer_ids: ProducerIds::default(),
             fetch_sessions: Mutex::new(FetchSessions::new(limits)),
@@ -165,6 +170,10 @@ impl Broker {
 
     pub fn logs(&self) -> &Logs {
         &self.logs
+    }
+
+    pub(crate) fn fatal(&self) -> &Fatal {
+        &self.fatal
     }
 
     pub(crate) fn partitions(&self) -> &Partitions {

@@ -31,6 +31,7 @@ struct Appender<'a> {
     version: MetadataVersion,
     now: Now,
     appended: Option<(CommittedBatch, Durable)>,
+    failed: Option<RaftError>,
 }
 
 impl RecordLog for Appender<'_> {
@@ -43,7 +44,14 @@ impl RecordLog for Appender<'_> {
                 self.appended = Some((batch, durable));
                 Ok(last)
             }
-            Err(e) => Err(AppendFailed::new(ErrorCode::KafkaStorageError, e.to_string())),
+            Err(e) => {
+                let refused = AppendFailed::new(ErrorCode::KafkaStorageError, e.to_string());
+                // A full disk may have room again.
+                if matches!(&e, RaftError::Log(e) if e.is_storage_failure()) {
+                    self.failed = Some(e);
+                }
+                Err(refused)
+            }
         }
     }
 }
@@ -56,6 +64,8 @@ struct Inner {
 /// What the committing task is to do next.
 enum Work {
     Commit(CommittedBatch, Durable),
+    /// The log can't be written any more.
+    Failed(RaftError),
     /// Everything before it is committed and published.
     Barrier(oneshot::Sender<()>),
 }
@@ -134,11 +144,15 @@ impl Controller {
             let mut inner = self.inner.lock();
             let Inner { driver, log } = &mut *inner;
             let version = driver.machine().map_or(MetadataVersion::LATEST, Machine::metadata_version);
-            let mut appender = Appender { log, version, now, appended: None };
+            let mut appender = Appender { log, version, now, appended: None, failed: None };
             driver.submit(now, ticket, command, &mut appender, &mut answers);
-            if let Some((batch, durable)) = appender.appended {
+            let (appended, failed) = (appender.appended, appender.failed);
+            if let Some((batch, durable)) = appended {
                 // Under the lock, so that batches are committed in the order of their offsets.
                 let _ = self.work.send(Work::Commit(batch, durable));
+            }
+            if let Some(e) = failed {
+                let _ = self.work.send(Work::Failed(e));
             }
         }
         send(answers);
@@ -258,6 +272,7 @@ impl Committer {
                     self.controller.inner.lock().driver.committed(committed, &mut answers);
                     send(answers);
                 }
+                Work::Failed(e) => return Err(e),
                 Work::Barrier(done) => {
                     let _ = done.send(());
                 }

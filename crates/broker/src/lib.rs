@@ -8,6 +8,7 @@ pub mod api;
 mod broker;
 mod context;
 pub mod controller;
+pub mod directories;
 mod dispatch;
 pub mod errors;
 mod groups;

@@ -7,16 +7,19 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use logrun_io::Io;
 use logrun_io::disk::read_all;
 use logrun_log::{
     DirKind, DirsError, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, Log, LogConfig, LogDirs, LogEnv,
     LogError, OffsetCheckpoint, OpenState, PARTITION_METADATA, PartitionMetadata, RECOVERY_POINT_CHECKPOINT, Removals,
     dir_name,
 };
-use logrun_model::{BrokerEpoch, DirectoryId, Monotonic, Now, Offset, Str, TopicIdPartition, TopicPartition};
+use logrun_model::{BrokerEpoch, DirectoryId, Monotonic, Now, Offset, Str, TopicIdPartition, TopicPartition, Uuid};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
+use crate::directories::{Directory, Room, shown};
 use crate::partitions::Partition;
 
 /// A directory found at start whose partition has not been asked for yet.
@@ -47,8 +50,7 @@ pub struct DirState {
 impl DirState {
     /// The absolute path, by which clients know the directory.
     pub fn shown(&self) -> Str {
-        let absolute = std::path::absolute(&self.path);
-        Str::from(absolute.as_ref().unwrap_or(&self.path).to_string_lossy().into_owned())
+        shown(&self.path)
     }
 }
 
@@ -57,6 +59,12 @@ impl DirState {
 pub struct Logs {
     env: LogEnv,
     dirs: Mutex<LogDirs>,
+    /// The same, in the same order, as those know them who use them.
+    directories: Vec<Arc<Directory>>,
+    /// Told when somebody should look after the directories.
+    attention: Arc<Notify>,
+    /// Of `log.dirs` there are some that could not be taken at the start.
+    some_missing: bool,
     checkpoints: Vec<Checkpoints>,
     /// Several of one name if a failure left one behind: the topic's own is among them, or none is.
     found: Mutex<BTreeMap<TopicPartition, Vec<Found>>>,
@@ -71,13 +79,14 @@ pub struct Logs {
 pub struct OpenedLog {
     pub log: Log,
     pub high_watermark: Offset,
-    /// The id of the directory that it lies in.
-    pub directory_id: DirectoryId,
+    /// Where it lies.
+    pub directory: Arc<Directory>,
 }
 
 impl Logs {
-    /// Looks through the directories. Their clean-shutdown files must have been taken.
-    pub fn scan(env: LogEnv, dirs: LogDirs) -> Result<Self, DirsError> {
+    /// Looks through the directories. Their clean-shutdown files must have been taken. `some_missing`: there are more of
+    /// them, which could not be taken, and nobody knows what is in them.
+    pub fn scan(env: LogEnv, dirs: LogDirs, some_missing: bool) -> Result<Self, DirsError> {
         let mut found: BTreeMap<TopicPartition, Vec<Found>> = BTreeMap::new();
         let mut checkpoints = Vec::new();
         let mut removals = Vec::new();
@@ -110,7 +119,11 @@ impl Logs {
                 }
             }
         }
+        let attention = Arc::new(Notify::new());
         Ok(Self {
+            directories: directories(&env.io, &dirs, &attention),
+            attention,
+            some_missing,
             env,
             dirs: Mutex::new(dirs),
             checkpoints,
@@ -149,10 +162,44 @@ impl Logs {
         described
     }
 
-    /// The directory that the log of an open partition lies in.
-    pub fn dir_of(&self, id: TopicIdPartition) -> Option<PathBuf> {
-        let dir = self.placed.lock().get(&id).copied()?;
-        Some(self.dirs.lock().dirs().get(dir)?.path.clone())
+    /// The directories that this process holds, those that have failed since too.
+    pub fn directories(&self) -> &[Arc<Directory>] {
+        &self.directories
+    }
+
+    /// The directories that have failed since the start.
+    pub fn failed_directories(&self) -> Vec<Arc<Directory>> {
+        self.directories.iter().filter(|d| !d.is_online()).cloned().collect()
+    }
+
+    /// The rooms of the directories that work, each once.
+    pub fn rooms(&self) -> Vec<Arc<Room>> {
+        let mut rooms: Vec<Arc<Room>> = Vec::new();
+        for dir in self.directories.iter().filter(|d| d.is_online()) {
+            if !rooms.iter().any(|r| Arc::ptr_eq(r, dir.room())) {
+                rooms.push(dir.room().clone());
+            }
+        }
+        rooms
+    }
+
+    /// Completes when somebody should look after the directories.
+    pub async fn attention(&self) {
+        self.attention.notified().await;
+    }
+
+    /// Nothing more is done in the directories that have failed.
+    pub fn take_offline(&self, failed: &[Arc<Directory>]) {
+        let mut dirs = self.dirs.lock();
+        for (i, dir) in self.directories.iter().enumerate() {
+            if failed.iter().any(|f| Arc::ptr_eq(f, dir)) {
+                dirs.set_offline(i);
+            }
+        }
+        self.found.lock().retain(|_, found| {
+            found.retain(|f| self.directories[f.dir].is_online());
+            !found.is_empty()
+        });
     }
 
     /// Opens the log of a partition, or makes it: in `preferred` if that is here, else where there are fewest. Waits for
@@ -190,7 +237,11 @@ impl Logs {
         }
         let (dir, path) = {
             let mut dirs = self.dirs.lock();
-            let chosen = preferred.and_then(|p| dirs.find(p)).or_else(|| dirs.choose());
+            let assigned = preferred.filter(|p| *p != Uuid::UNASSIGNED_DIR);
+            let found = assigned.and_then(|p| dirs.find(p)).filter(|i| dirs.dirs()[*i].online);
+            // It may lie in a directory that can't be looked into, and must not begin anew elsewhere.
+            let may_be_there = assigned.is_some() && (self.some_missing || dirs.dirs().iter().any(|d| !d.online));
+            let chosen = if may_be_there { found } else { found.or_else(|| dirs.choose()) };
             let Some(dir) = chosen else { return Err(LogError::Offline { dir: PathBuf::from("log.dirs") }) };
             dirs.added(dir);
             (dir, dirs.dirs()[dir].path.join(name.to_string()))
@@ -238,8 +289,7 @@ impl Logs {
 
     fn placed(&self, id: TopicIdPartition, dir: usize, log: Log, high_watermark: Offset) -> OpenedLog {
         self.placed.lock().insert(id, dir);
-        let directory_id = self.dirs.lock().dirs()[dir].directory_id().unwrap_or_default();
-        OpenedLog { log, high_watermark, directory_id }
+        OpenedLog { log, high_watermark, directory: self.directories[dir].clone() }
     }
 
     /// Deletes a partition: its directory gets another name now and goes `delay_ms` later.
@@ -282,7 +332,16 @@ impl Logs {
             *removals = later;
             due
         };
-        let due: Vec<(Monotonic, Removals)> = due;
+        self.remove(due);
+    }
+
+    /// Removes the files of all deleted partitions. Waits for the disk.
+    pub fn remove_deleted_at_once(&self) {
+        let all = std::mem::take(&mut *self.removals.lock());
+        self.remove(all);
+    }
+
+    fn remove(&self, due: Vec<(Monotonic, Removals)>) {
         for (_, removals) in due {
             if let Err(e) = removals.run() {
                 error!("files of a deleted partition can't be removed: {e}");
@@ -334,9 +393,10 @@ impl Logs {
                 recovery.0.insert(name.clone(), point);
                 starts.0.insert(name, start);
             }
-            dirs.write_checkpoint(i, RECOVERY_POINT_CHECKPOINT, &recovery)?;
-            dirs.write_checkpoint(i, LOG_START_OFFSET_CHECKPOINT, &starts)?;
-            dirs.write_checkpoint(i, HIGH_WATERMARK_CHECKPOINT, &high)?;
+            dirs.write_checkpoint(i, RECOVERY_POINT_CHECKPOINT, &recovery)
+                .and_then(|()| dirs.write_checkpoint(i, LOG_START_OFFSET_CHECKPOINT, &starts))
+                .and_then(|()| dirs.write_checkpoint(i, HIGH_WATERMARK_CHECKPOINT, &high))
+                .inspect_err(|e| self.directories[i].saw_dirs_error(e))?;
         }
         Ok(())
     }
@@ -359,14 +419,29 @@ impl Logs {
     }
 }
 
+/// The directories as their users know them; those of one file system share its room.
+fn directories(io: &Io, dirs: &LogDirs, attention: &Arc<Notify>) -> Vec<Arc<Directory>> {
+    let mut rooms: BTreeMap<u64, Arc<Room>> = BTreeMap::new();
+    let each = dirs.dirs().iter().map(|d| {
+        let room = match io.disk.space(&d.path) {
+            Ok(space) => rooms.entry(space.file_system).or_insert_with(|| Arc::new(Room::new(&d.path))).clone(),
+            // The watch will find it again, and say so.
+            Err(_) => Arc::new(Room::new(&d.path)),
+        };
+        let id = d.directory_id().unwrap_or_default();
+        Arc::new(Directory::new(io, &d.path, id, room, attention.clone()))
+    });
+    each.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use logrun_io::disk::SimDisk;
-    use logrun_io::{Disk, Io, MemoryNet};
+    use logrun_io::{Disk, MemoryNet};
     use logrun_log::TailCache;
-    use logrun_model::{NodeId, TimestampMs, Uuid};
+    use logrun_model::{NodeId, TimestampMs};
     use logrun_record::{BatchBuilder, Compression};
 
     use super::*;
@@ -388,7 +463,7 @@ mod tests {
             let mut dirs = LogDirs::open(&self.io, &[PathBuf::from("/a"), PathBuf::from("/b")]).unwrap().dirs;
             dirs.format(&Str::from("4L6g3nShT-eMCtK--X86sw"), NodeId(1)).unwrap();
             dirs.take_clean_shutdown().unwrap();
-            Logs::scan(LogEnv { io: self.io.clone(), tail: TailCache::new(1 << 20) }, dirs).unwrap()
+            Logs::scan(LogEnv { io: self.io.clone(), tail: TailCache::new(1 << 20) }, dirs, false).unwrap()
         }
 
         fn open(&self, logs: &Logs, topic_id: Uuid, dir: Option<DirectoryId>) -> Log {

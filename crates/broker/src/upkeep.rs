@@ -35,6 +35,7 @@ impl Broker {
         let idle = i64::from(config.metadata_log.max_idle_interval_ms);
         // `flush.ms` is rarely set, and nothing is due sooner than a second then.
         let flush = logs.flush_scheduler_interval_ms.clamp(1, 1_000);
+        let watched = metadata_dir.clone();
         let mut tasks = vec![
             self.every(ms(retention), |b| b.clean_up()),
             self.every(ms(flush), |b| b.flush_due()),
@@ -44,6 +45,7 @@ impl Broker {
                 }
             }),
             self.every(ms(10_000), |b| b.snapshot_metadata()),
+            self.watch_directories(watched),
         ];
         if idle > 0 {
             tasks.push(self.heartbeats(ms(idle), ms(i64::from(config.lifecycle.heartbeat_interval_ms))));
@@ -73,6 +75,7 @@ impl Broker {
         let now = self.now();
         for partition in self.partitions().all_online() {
             if let Err(e) = partition.clean_up(now) {
+                partition.directory().saw(&e);
                 error!(partition = %partition.name, "old segments can't be deleted: {e}");
             }
         }
@@ -85,6 +88,7 @@ impl Broker {
             if partition.is_flush_due(now)
                 && let Err(e) = partition.flush()
             {
+                partition.directory().saw(&e);
                 error!(partition = %partition.name, "a flush failed: {e}");
             }
         }
@@ -136,6 +140,7 @@ impl Broker {
             current_metadata_offset: self.image().provenance.offset.get(),
             want_fence: false,
             want_shut_down: shut_down,
+            offline_log_dirs: self.logs().failed_directories().iter().map(|d| d.id).collect(),
             ..Default::default()
         };
         match self.controller().submit(Command::BrokerHeartbeat { request, lowest_active_offset: None }).await? {

@@ -232,6 +232,13 @@ impl Log {
         Ok(true)
     }
 
+    /// The directory has failed: the log refuses everything from now on and touches no file.
+    pub fn take_offline(&mut self) {
+        self.offline = true;
+        self.tail.clear();
+        self.release_idle();
+    }
+
     /// Gives back descriptors and memory that an idle log does not need.
     pub fn release_idle(&mut self) {
         for s in self.segments.values() {

@@ -18,9 +18,8 @@ use logrun_config::BrokerConfig;
 use logrun_io::{Io, TaskHandle};
 use logrun_model::{NodeId, Str};
 use logrun_net::Connections;
-use logrun_raft::RaftError;
 use tokio::sync::oneshot;
-use tracing::{error, warn};
+use tracing::warn;
 
 pub use error::StartError;
 
@@ -36,7 +35,7 @@ pub struct Node {
     connections: Connections,
     tasks: Vec<TaskHandle<()>>,
     committer: TaskHandle<()>,
-    failed: Option<oneshot::Receiver<RaftError>>,
+    failed: Option<oneshot::Receiver<String>>,
     formatted: bool,
 }
 
@@ -79,11 +78,11 @@ impl Node {
         self.formatted
     }
 
-    /// Completes if the node can't go on: its metadata log has failed.
+    /// Completes if the node can't go on: its metadata log, or its last log directory, has failed.
     pub async fn failed(&mut self) -> String {
         match self.failed.take() {
             Some(failed) => match failed.await {
-                Ok(e) => e.to_string(),
+                Ok(reason) => reason,
                 Err(_) => std::future::pending().await,
             },
             None => std::future::pending().await,
@@ -110,11 +109,4 @@ impl Node {
         self.broker.close(self.metadata_dir.clone()).await;
         self.committer.abort();
     }
-}
-
-/// Tells whoever waits for [`Node::failed`].
-fn report(e: RaftError, failed: oneshot::Sender<RaftError>) {
-    error!("the metadata log failed, the node can't go on: {e}");
-    // Nobody listens any more if the node is being dropped.
-    let _ = failed.send(e);
 }

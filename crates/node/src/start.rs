@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use logrun_broker::controller::{Controller, loading_driver, refused};
+use logrun_broker::directories::Fatal;
 use logrun_broker::logs::Logs;
 use logrun_broker::{Broker, BrokerParts, BrokerService, ListenerKind, Schema, publish};
 use logrun_config::{BrokerConfig, Listener};
@@ -40,6 +41,7 @@ pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
     for (path, e) in &taken.failed {
         warn!("going on without {}: {e}", path.display());
     }
+    let some_missing = !taken.failed.is_empty();
     let mut dirs = taken.dirs;
     let wanted_cluster: Option<Str> = config.cluster_id.as_deref().map(Str::from);
     dirs.check_owner(wanted_cluster.as_ref(), config.node_id)?;
@@ -75,7 +77,9 @@ pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
     driver.committed(Offset(log.end_offset().get()), &mut Vec::new());
     let (controller, committer) = Controller::new(io.clone(), config.node_id, driver, log, loader);
 
-    let logs = Logs::scan(env, dirs)?;
+    let logs = Logs::scan(env, dirs, some_missing)?;
+    let (tell_failure, failed) = oneshot::channel();
+    let fatal = Fatal::new(tell_failure);
     let directory_ids = logs.directory_ids();
     let broker = Broker::new(BrokerParts {
         io: io.clone(),
@@ -84,9 +88,9 @@ pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
         image,
         controller: controller.clone(),
         logs,
+        fatal: fatal.clone(),
         host_name: host_name.clone(),
     });
-    let (tell_failure, failed) = oneshot::channel();
     let publisher = broker.clone();
     let committer = io.tasks.spawn(async move {
         let run = committer.run(move |published| {
@@ -94,7 +98,7 @@ pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
             async move { publish(&broker, published).await }
         });
         if let Err(e) = run.await {
-            crate::report(e, tell_failure);
+            fatal.fail(format!("the metadata log has failed: {e}"));
         }
     });
 

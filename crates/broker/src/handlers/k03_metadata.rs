@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use logrun_metadata::{MetadataImage, PartitionRegistration, TopicImage};
-use logrun_model::{Str, Uuid, is_internal_topic, validate_topic_name};
+use logrun_model::{NodeId, Str, Uuid, is_internal_topic, validate_topic_name};
 use logrun_wire::ErrorCode;
 use logrun_wire::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use logrun_wire::messages::metadata_response::{
@@ -143,6 +143,11 @@ fn describe(broker: &Broker, context: &RequestContext, topic: &TopicImage, versi
     }
 }
 
-fn offline(_image: &MetadataImage, p: &PartitionRegistration, live: impl Fn(&i32) -> bool) -> Vec<i32> {
-    p.replicas.iter().map(|r| r.get()).filter(|r| !live(r)).collect()
+/// The replicas whose broker does not live, or whose log directory has failed (KIP-858).
+fn offline(image: &MetadataImage, p: &PartitionRegistration, live: impl Fn(&i32) -> bool) -> Vec<i32> {
+    let dir_failed = |r: &NodeId| match (image.cluster.broker(*r), p.directory(*r)) {
+        (Some(broker), Some(dir)) => !broker.has_online_directory(dir),
+        _ => false,
+    };
+    p.replicas.iter().filter(|r| !live(&r.get()) || dir_failed(r)).map(|r| r.get()).collect()
 }

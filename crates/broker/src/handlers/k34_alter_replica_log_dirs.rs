@@ -66,7 +66,7 @@ fn alter(broker: &Broker, dirs: &[DirState], path: &Str, topic: &Str, index: Par
         Ok(partition) => partition,
         Err(failure) => return failure.code,
     };
-    if broker.logs().dir_of(partition.id).is_some_and(|d| d == dir.path) {
+    if partition.directory().path == dir.path {
         return ErrorCode::None;
     }
     warn!(partition = %name, "a replica was to move to {path}; moves between log directories are not built yet");

@@ -43,8 +43,7 @@ fn describe(broker: &Broker, wanted: Option<&[DescribableLogDirTopic]>) -> Vec<D
     let mut replicas: BTreeMap<&Path, BTreeMap<Str, Vec<DescribeLogDirsPartition>>> = BTreeMap::new();
     let dirs = broker.logs().describe_dirs(&broker.config().log_dirs);
     for partition in broker.partitions().all_online() {
-        let Some(dir) = broker.logs().dir_of(partition.id) else { continue };
-        let Some(dir) = dirs.iter().find(|d| d.path == dir) else { continue };
+        let Some(dir) = dirs.iter().find(|d| d.path == partition.directory().path) else { continue };
         let (topic, partition_index) = (&partition.name.topic, partition.name.partition);
         if is_wanted(topic, partition_index) {
             replicas.entry(&dir.path).or_default().entry(topic.clone()).or_default().push(DescribeLogDirsPartition {

@@ -5,6 +5,7 @@
 //! [`State::perform`], in the order that it gives.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use logrun_io::Io;
@@ -17,10 +18,12 @@ use logrun_partition::{
 use logrun_record::{AppendOrigin, PreparedBatch, RecordConversionStats, Validated, validate};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
-use tracing::{error, warn};
+use tracing::error;
 
 use super::settings::Settings;
+use crate::directories::Directory;
 use crate::errors::Failure;
+use crate::logs::OpenedLog;
 use crate::waiting::{AwaitingCommit, NotReplicated, Waiter, Waiters};
 
 /// When a produce is answered.
@@ -72,6 +75,7 @@ pub struct Partition {
     pub name: TopicPartition,
     io: Io,
     settings: RwLock<Arc<Settings>>,
+    directory: RwLock<Arc<Directory>>,
     pub(super) state: Mutex<State>,
 }
 
@@ -93,10 +97,10 @@ impl Partition {
         name: TopicPartition,
         io: Io,
         local: logrun_model::NodeId,
-        mut log: Log,
-        high_watermark: Offset,
+        opened: OpenedLog,
         settings: Arc<Settings>,
     ) -> Self {
+        let OpenedLog { mut log, high_watermark, directory } = opened;
         let bounded = high_watermark.max(log.log_start_offset()).min(log.log_end_offset());
         log.producers_mut().on_high_watermark_updated(bounded);
         let offsets = LogOffsets {
@@ -113,7 +117,13 @@ impl Partition {
             commits: AwaitingCommit::default(),
             effects: Vec::new(),
         };
-        Self { id, name, io, settings: RwLock::new(settings), state: Mutex::new(state) }
+        let (settings, directory) = (RwLock::new(settings), RwLock::new(directory));
+        Self { id, name, io, settings, directory, state: Mutex::new(state) }
+    }
+
+    /// The log directory that it lies in.
+    pub fn directory(&self) -> Arc<Directory> {
+        self.directory.read().clone()
     }
 
     /// The settings in force.
@@ -197,6 +207,10 @@ impl Partition {
                 return Err(Failure::with(logrun_wire::ErrorCode::InvalidRecord, "the record batch holds no records"));
             }
         };
+        if origin == AppendOrigin::Client {
+            let bytes = plan.batches.iter().map(PreparedBatch::size_in_bytes).sum();
+            self.directory.read().take_room(bytes)?;
+        }
         let appended = match state.log.append_prepared(&plan.batches, plan.producers, now) {
             Ok(appended) => appended,
             Err(e) => return Err(self.storage_failed(e)),
@@ -272,6 +286,15 @@ impl Partition {
 
     /// Deletes segments by retention, forgets expired producers and removes files whose delay is over.
     pub fn clean_up(&self, now: Now) -> Result<(), LogError> {
+        self.clean_up_until(now, now)
+    }
+
+    /// As [`Self::clean_up`], and removes the files of deleted segments whatever their delay.
+    pub fn clean_up_at_once(&self, now: Now) -> Result<(), LogError> {
+        self.clean_up_until(now, Now { monotonic: now.monotonic.plus(Duration::MAX / 4), ..now })
+    }
+
+    fn clean_up_until(&self, now: Now, removed_until: Now) -> Result<(), LogError> {
         let removals = {
             let mut state = self.state.lock();
             let high_watermark = state.replica.fetch_offsets().high_watermark;
@@ -280,7 +303,7 @@ impl Partition {
                 state.on(now, Event::LogStartMoved { log_start_offset }, self);
             }
             state.log.producers_mut().remove_expired_producers(now.wall);
-            state.log.due_removals(now)
+            state.log.due_removals(removed_until)
         };
         removals.run()
     }
@@ -343,6 +366,14 @@ impl Partition {
         state.log.delete(dir_name)
     }
 
+    /// The directory has failed: whoever waits is told, and nothing is done any more.
+    pub fn directory_failed(&self) {
+        let mut state = self.state.lock();
+        state.log.take_offline();
+        state.commits.fail(NotReplicated::Storage);
+        state.waiters.wake();
+    }
+
     /// Closes the log cleanly, but for the sync, which is one for all logs of a directory.
     pub fn close(&self) -> Result<(), LogError> {
         self.state.lock().log.close_unsynced()
@@ -355,11 +386,12 @@ impl Partition {
 
     /// Logs a failure of the disk and turns it into what a client is told.
     pub(super) fn storage_failed(&self, e: LogError) -> Failure {
-        if e.is_storage_failure() {
-            error!(partition = %self.name, "storage failed: {e}");
-        } else if e.is_retriable() {
-            warn!(partition = %self.name, "{e}");
+        match &e {
+            LogError::Io { .. } => error!(partition = %self.name, "storage failed: {e}"),
+            LogError::Corrupt { .. } => error!(partition = %self.name, "{e}"),
+            _ => {}
         }
+        self.directory.read().saw(&e);
         Failure::from(e)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use logrun_controller::Command;
 use logrun_metadata::{Changes, MetadataImage, PartitionRegistration, TopicImage};
-use logrun_model::{DirectoryId, PartitionIndex, TopicId, TopicIdPartition, TopicPartition, Uuid};
+use logrun_model::{DirectoryId, PartitionIndex, TopicId, TopicIdPartition, TopicPartition};
 use logrun_partition::PartitionRegistration as Registration;
 use logrun_wire::messages::assign_replicas_to_dirs_request::{
     AssignReplicasToDirsRequest, DirectoryData, PartitionData, TopicData,
@@ -49,8 +49,9 @@ pub async fn apply(broker: &Arc<Broker>, base: &MetadataImage, image: &Arc<Metad
     let opening = broker.clone();
     let opened = broker.io().tasks.blocking(move || open(&opening, starting)).await;
     let mut unassigned = Vec::new();
-    for (topic, partition, registration, directory) in opened {
-        if registration.directory(broker.node_id()) == Some(Uuid::UNASSIGNED_DIR) {
+    for (topic, partition, registration) in opened {
+        let directory = partition.directory().id;
+        if registration.directory(broker.node_id()) != Some(directory) {
             unassigned.push((partition.id, directory));
         }
         broker.partitions().insert(partition.id, Hosted::Online(partition.clone()));
@@ -62,7 +63,7 @@ pub async fn apply(broker: &Arc<Broker>, base: &MetadataImage, image: &Arc<Metad
 }
 
 type Starting = (Arc<TopicImage>, PartitionIndex, Arc<PartitionRegistration>);
-type Opened = (Arc<TopicImage>, Arc<Partition>, Arc<PartitionRegistration>, DirectoryId);
+type Opened = (Arc<TopicImage>, Arc<Partition>, Arc<PartitionRegistration>);
 
 /// Opens the logs of partitions that begin here. Waits for the disk.
 fn open(broker: &Arc<Broker>, starting: Vec<Starting>) -> Vec<Opened> {
@@ -75,12 +76,14 @@ fn open(broker: &Arc<Broker>, starting: Vec<Starting>) -> Vec<Opened> {
         let io = broker.io().clone();
         match broker.logs().open(id, &name, preferred, settings.log.clone(), broker.now()) {
             Ok(opened) => {
-                let partition =
-                    Partition::new(id, name, io, broker.node_id(), opened.log, opened.high_watermark, settings);
-                out.push((topic, Arc::new(partition), registration, opened.directory_id));
+                let partition = Partition::new(id, name, io, broker.node_id(), opened, settings);
+                out.push((topic, Arc::new(partition), registration));
             }
             Err(e) => {
                 error!(partition = %name, "the log can't be opened: {e}");
+                if let Some(dir) = broker.logs().directories().iter().find(|d| Some(d.id) == preferred) {
+                    dir.saw(&e);
+                }
                 broker.partitions().insert(id, Hosted::Offline(std::path::PathBuf::from(name.to_string())));
             }
         }
@@ -120,6 +123,9 @@ fn delete(broker: &Arc<Broker>, topic: &TopicImage) {
                 broker.groups().resigned(*index);
             }
             remove(broker, &partition);
+        } else {
+            // What lies in a failed directory is found as a stray if that ever comes back.
+            broker.partitions().remove(id);
         }
     }
 }
@@ -135,7 +141,7 @@ fn remove(broker: &Arc<Broker>, partition: &Arc<Partition>) {
 
 /// Tells the controller which directories partitions were put into (KIP-858). Beside the caller, who holds up the
 /// controller's own progress.
-fn tell_directories(broker: &Arc<Broker>, placed: Vec<(TopicIdPartition, DirectoryId)>) {
+pub(crate) fn tell_directories(broker: &Arc<Broker>, placed: Vec<(TopicIdPartition, DirectoryId)>) {
     let mut directories: BTreeMap<DirectoryId, BTreeMap<TopicId, Vec<PartitionIndex>>> = BTreeMap::new();
     for (id, directory) in placed {
         directories.entry(directory).or_default().entry(id.topic_id).or_default().push(id.partition);

@@ -13,7 +13,7 @@ pub(super) static OPTIONS: &[ConfigKey] = broker_options![
      "The directories where data is kept, several with commas; partitions are spread over them. No configuration at all: `./logrun-data`."),
     ("cordoned.log.dirs", List, Text(""), Items, Medium, PerBroker, no(Replicas),
      "Directories that get no new partitions; `*` for all."),
-    ("log.dir.failure.timeout.ms", Long, Text("30000"), AtLeast(1), Low, ReadOnly, no(Replicas),
+    ("log.dir.failure.timeout.ms", Long, Text("30000"), AtLeast(1), Low, ReadOnly, ACTIVE,
      "After how long a broker stops that cannot tell the controller of a failed directory."),
     ("log.segment.bytes", Int, Text("1073741824"), AtLeast(1_048_576), High, ClusterWide, ACTIVE,
      "The size at which a segment file is closed and the next begun."),
@@ -69,6 +69,6 @@ pub(super) static OPTIONS: &[ConfigKey] = broker_options![
      "How long after the start the background work on logs begins; Kafka has it for its tests.", internal),
     ("num.recovery.threads.per.data.dir", Int, Text("2"), AtLeast(1), High, ClusterWide, no(Threads),
      "Threads per directory that check logs at start and flush them at stop in Kafka."),
-    ("num.replica.alter.log.dirs.threads", Int, Null, Any, High, ReadOnly, no(Replicas),
-     "Threads that move partitions between directories."),
+    ("num.replica.alter.log.dirs.threads", Int, Null, Any, High, ReadOnly, ACTIVE,
+     "How many partitions are moved between directories at a time; as many as there are directories if it is not set."),
 ];

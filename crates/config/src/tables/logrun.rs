@@ -1,7 +1,7 @@
 //! Logrun's own options. They are few: whatever Kafka has a word for is said in Kafka's words.
 
 use crate::key::DefaultValue::Text;
-use crate::key::Valid::OneOf;
+use crate::key::Valid::{AtLeast, OneOf};
 use crate::key::{ACTIVE, ConfigKey, broker_options, resource_options};
 
 /// When an acknowledged record is safe: see `logrun.durability`.
@@ -11,6 +11,8 @@ const DURABILITIES: &[&str] = &["memory", "write", "sync"];
 pub(super) static BROKER_OPTIONS: &[ConfigKey] = broker_options![
     ("logrun.durability", String, Text("write"), OneOf(DURABILITIES), High, ClusterWide, ACTIVE,
      "When a record is acknowledged: `memory` once it can be read, `write` once the system has it (a killed process loses nothing), `sync` once the device has it (a power cut loses nothing)."),
+    ("logrun.disk.reserve.bytes", Long, Text("-1"), AtLeast(-1), High, ClusterWide, ACTIVE,
+     "How much of each file system is kept free of what clients write: below it produce is answered with KAFKA_STORAGE_ERROR, which clients try again, until there is room; committed offsets and metadata may use it. -1 is a hundredth of the file system, at least 16 MiB (but not more than a tenth of it) and at most 1 GiB; 0 keeps nothing."),
 ];
 
 #[rustfmt::skip]

@@ -48,6 +48,8 @@ pub struct PathInfo {
 /// The room of a file system in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
+    /// Which file system it is: two directories of the same one share their room.
+    pub file_system: u64,
     pub total: u64,
     pub available: u64,
 }

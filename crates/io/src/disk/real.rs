@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -184,6 +184,8 @@ impl Disk for RealDisk {
 
     fn space(&self, path: &Path) -> io::Result<Space> {
         let s = rustix::fs::statvfs(path)?;
-        Ok(Space { total: s.f_blocks * s.f_frsize, available: s.f_bavail * s.f_frsize })
+        // The id that statvfs gives is 0 for some file systems.
+        let file_system = fs::metadata(path)?.dev();
+        Ok(Space { file_system, total: s.f_blocks * s.f_frsize, available: s.f_bavail * s.f_frsize })
     }
 }

@@ -440,7 +440,7 @@ impl Disk for SimDisk {
         let mut w = self.0.lock();
         w.faults.judge_look(path)?;
         let total = w.faults.capacity.unwrap_or(1 << 50);
-        Ok(Space { total, available: total.saturating_sub(w.tree.used()) })
+        Ok(Space { file_system: 0, total, available: total.saturating_sub(w.tree.used()) })
     }
 }
 
