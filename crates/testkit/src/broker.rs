@@ -237,6 +237,11 @@ impl Running {
         Self { child, pid, started: Instant::now(), addr, by_script: false }
     }
 
+    /// How long ago the process was started.
+    pub fn since_start(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     /// Waits until ApiVersions is answered and a live broker is listed.
     ///
     /// # Errors

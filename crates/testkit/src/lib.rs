@@ -6,6 +6,7 @@
 
 mod broker;
 pub mod command;
+pub mod load;
 mod ports;
 pub mod probe;
 pub mod procfs;

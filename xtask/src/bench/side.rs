@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use logrun_testkit::{Home, Product, Ready, Running, Scratch};
+use logrun_testkit::load::{self, Consume, Load, Produced as Made};
+use logrun_testkit::{Home, Product, Ready, Running, Scratch, probe};
 
 use super::tools::{self, Consumed, EndToEnd, Produced};
 
@@ -66,7 +67,14 @@ impl Contest {
 
     /// Both, each on an empty directory, started.
     pub fn start(&self, extra: &str) -> Result<(Side, Side), String> {
-        Ok((self.side(&self.ours, extra)?, self.side(&self.theirs, extra)?))
+        self.start_as(extra, extra)
+    }
+
+    /// As [`Self::start`] where the two call a thing by different names: further lines of ours, and of theirs. With
+    /// Apache Kafka on both sides both get theirs.
+    pub fn start_as(&self, ours: &str, theirs: &str) -> Result<(Side, Side), String> {
+        let ours = if matches!(self.ours, Product::Kafka(_)) { theirs } else { ours };
+        Ok((self.side(&self.ours, ours)?, self.side(&self.theirs, theirs)?))
     }
 
     fn side(&self, product: &Product, extra: &str) -> Result<Side, String> {
@@ -120,6 +128,24 @@ impl Side {
         self.tool("TopicCommand", &["--create", "--topic", topic, "--partitions", &partitions.to_string()]).map(|_| ())
     }
 
+    /// As [`Self::create`], without a program's start.
+    pub fn create_now(&self, topic: &str, partitions: i32) -> Result<(), String> {
+        let (addr, deadline) = (self.home.addr(), Instant::now() + PATIENCE);
+        probe::create_topic(addr, topic, partitions, deadline)
+            .and_then(|()| load::wait_led(addr, topic, partitions, deadline))
+            .map_err(|e| format!("creating {topic}: {e}"))
+    }
+
+    /// Runs a load against it.
+    pub fn load(&self, load: &Load<'_>) -> Result<Made, String> {
+        load.run(self.home.addr()).map_err(|e| format!("producing to {}: {e}", load.topic))
+    }
+
+    /// Reads a topic.
+    pub fn consume_now(&self, consume: &Consume<'_>, stop: impl Fn() -> bool) -> Result<load::Consumed, String> {
+        consume.run(self.home.addr(), stop).map_err(|e| format!("consuming {}: {e}", consume.topic))
+    }
+
     pub fn delete(&self, topic: &str) -> Result<(), String> {
         self.tool("TopicCommand", &["--delete", "--topic", topic]).map(|_| ())
     }
@@ -166,6 +192,11 @@ impl Side {
     pub fn resident_mib(&self) -> Result<f64, String> {
         let bytes = self.broker()?.resident_bytes().map_err(|e| e.to_string())?;
         Ok(bytes as f64 / f64::from(1 << 20))
+    }
+
+    /// How long the process has run, in the clock of [`Ready`].
+    pub fn since_start(&self) -> Result<Duration, String> {
+        Ok(self.broker()?.since_start())
     }
 
     /// Ends the broker, politely or not, and starts it again; gives how long the end took, too.

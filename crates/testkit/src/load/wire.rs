@@ -1,0 +1,239 @@
+//! Produce v3 and Fetch v4, the oldest versions that Kafka 4 still serves, written and read by hand.
+
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+const PRODUCE: i16 = 0;
+const PRODUCE_VERSION: i16 = 3;
+const FETCH: i16 = 1;
+const FETCH_VERSION: i16 = 4;
+/// A response is refused above this many bytes.
+const RESPONSE_BYTES_MAX: usize = 256 << 20;
+/// A broker that says nothing for so long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A connection for requests one after the other.
+pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(addr)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// A whole Produce request with one batch for each of `parts`, (partition, batch).
+pub fn produce<'a>(topic: &str, acks: i16, parts: impl ExactSizeIterator<Item = (i32, &'a [u8])>) -> Vec<u8> {
+    let mut out = header(PRODUCE, PRODUCE_VERSION);
+    out.extend_from_slice(&(-1_i16).to_be_bytes());
+    out.extend_from_slice(&acks.to_be_bytes());
+    out.extend_from_slice(&30_000_i32.to_be_bytes());
+    out.extend_from_slice(&1_i32.to_be_bytes());
+    string(&mut out, topic);
+    out.extend_from_slice(&(parts.len() as i32).to_be_bytes());
+    for (partition, batch) in parts {
+        out.extend_from_slice(&partition.to_be_bytes());
+        out.extend_from_slice(&(batch.len() as i32).to_be_bytes());
+        out.extend_from_slice(batch);
+    }
+    finish(out)
+}
+
+/// A whole Fetch request without a session, of one byte at least within `wait_ms`; `from` is (partition, offset).
+pub fn fetch(topic: &str, from: &[(i32, i64)], wait_ms: i32, bytes_max: i32, partition_bytes_max: i32) -> Vec<u8> {
+    let mut out = header(FETCH, FETCH_VERSION);
+    out.extend_from_slice(&(-1_i32).to_be_bytes());
+    out.extend_from_slice(&wait_ms.to_be_bytes());
+    out.extend_from_slice(&1_i32.to_be_bytes());
+    out.extend_from_slice(&bytes_max.to_be_bytes());
+    out.push(0);
+    out.extend_from_slice(&1_i32.to_be_bytes());
+    string(&mut out, topic);
+    out.extend_from_slice(&(from.len() as i32).to_be_bytes());
+    for (partition, offset) in from {
+        out.extend_from_slice(&partition.to_be_bytes());
+        out.extend_from_slice(&offset.to_be_bytes());
+        out.extend_from_slice(&partition_bytes_max.to_be_bytes());
+    }
+    finish(out)
+}
+
+fn header(api_key: i16, version: i16) -> Vec<u8> {
+    let mut out = vec![0; 4];
+    out.extend_from_slice(&api_key.to_be_bytes());
+    out.extend_from_slice(&version.to_be_bytes());
+    out.extend_from_slice(&[0; 4]);
+    string(&mut out, "load");
+    out
+}
+
+fn string(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(&(text.len() as i16).to_be_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn finish(mut out: Vec<u8>) -> Vec<u8> {
+    let length = out.len() as i32 - 4;
+    out[..4].copy_from_slice(&length.to_be_bytes());
+    out
+}
+
+/// Reads one response's body into `buffer`, whose memory is used again; gives its correlation id.
+pub fn response(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<i32> {
+    let mut head = [0; 8];
+    stream.read_exact(&mut head)?;
+    let [a, b, c, d, correlation @ ..] = head;
+    let length = usize::try_from(i32::from_be_bytes([a, b, c, d])).map_err(|_| malformed("a negative length"))?;
+    if !(4..=RESPONSE_BYTES_MAX).contains(&length) {
+        return Err(malformed("an impossible length"));
+    }
+    if buffer.len() < length - 4 {
+        buffer.resize(length - 4, 0);
+    }
+    buffer.truncate(length - 4);
+    stream.read_exact(buffer)?;
+    Ok(i32::from_be_bytes(correlation))
+}
+
+/// Looks at each partition of a Produce response: an error is one for the whole load.
+pub fn check_produced(body: &[u8]) -> io::Result<()> {
+    let mut body = Body(body);
+    for _ in 0..body.i32()? {
+        body.skip_string()?;
+        for _ in 0..body.i32()? {
+            let partition = body.i32()?;
+            let error = body.i16()?;
+            if error != 0 {
+                return Err(malformed(&format!("partition {partition} answered with error {error}")));
+            }
+            body.skip(16)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a Fetch response brought of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    pub partition: i32,
+    pub records: u64,
+    pub bytes: u64,
+    /// Behind the last whole batch; none if there was none.
+    pub next_offset: Option<i64>,
+}
+
+/// Walks the batch headers of a Fetch response.
+pub fn fetched(body: &[u8], mut each: impl FnMut(Fetched)) -> io::Result<()> {
+    let mut body = Body(body);
+    body.skip(4)?;
+    for _ in 0..body.i32()? {
+        body.skip_string()?;
+        for _ in 0..body.i32()? {
+            let partition = body.i32()?;
+            let error = body.i16()?;
+            if error != 0 {
+                return Err(malformed(&format!("partition {partition} answered with error {error}")));
+            }
+            body.skip(16)?;
+            let aborted = body.i32()?;
+            body.skip(usize::try_from(aborted).unwrap_or(0) * 16)?;
+            let length = usize::try_from(body.i32()?).unwrap_or(0);
+            each(walk(partition, body.take(length)?)?);
+        }
+    }
+    Ok(())
+}
+
+fn walk(partition: i32, records: &[u8]) -> io::Result<Fetched> {
+    let mut out = Fetched { partition, records: 0, bytes: 0, next_offset: None };
+    let mut left = records;
+    while left.len() >= 61 {
+        let mut batch = Body(left);
+        let base_offset = i64::from_be_bytes(batch.array()?);
+        let size = 12 + usize::try_from(batch.i32()?).map_err(|_| malformed("a negative batch length"))?;
+        if size > left.len() {
+            break;
+        }
+        batch.skip(11)?;
+        out.next_offset = Some(base_offset + i64::from(batch.i32()?) + 1);
+        batch.skip(30)?;
+        out.records += u64::try_from(batch.i32()?).unwrap_or(0);
+        out.bytes += size as u64;
+        left = &left[size..];
+    }
+    Ok(out)
+}
+
+fn malformed(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// What is left of a body.
+struct Body<'a>(&'a [u8]);
+
+impl<'a> Body<'a> {
+    fn take(&mut self, bytes: usize) -> io::Result<&'a [u8]> {
+        let (taken, left) = self.0.split_at_checked(bytes).ok_or_else(|| malformed("the response ends too early"))?;
+        self.0 = left;
+        Ok(taken)
+    }
+
+    fn skip(&mut self, bytes: usize) -> io::Result<()> {
+        self.take(bytes).map(|_| ())
+    }
+
+    fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        self.take(N)?.try_into().map_err(|_| malformed("the response ends too early"))
+    }
+
+    fn i16(&mut self) -> io::Result<i16> {
+        self.array().map(i16::from_be_bytes)
+    }
+
+    fn i32(&mut self) -> io::Result<i32> {
+        self.array().map(i32::from_be_bytes)
+    }
+
+    fn skip_string(&mut self) -> io::Result<()> {
+        let length = self.i16()?;
+        self.skip(usize::try_from(length).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::batch;
+    use super::*;
+
+    #[test]
+    fn a_fetched_batch_is_counted_and_a_torn_one_is_not() {
+        let mut records = batch(5, 10);
+        let whole = records.len();
+        records.extend_from_slice(&batch(2, 10)[..70]);
+        let mut body = vec![0; 4];
+        body.extend_from_slice(&1_i32.to_be_bytes());
+        string(&mut body, "t");
+        body.extend_from_slice(&1_i32.to_be_bytes());
+        body.extend_from_slice(&7_i32.to_be_bytes());
+        body.extend_from_slice(&[0; 18]);
+        body.extend_from_slice(&(-1_i32).to_be_bytes());
+        body.extend_from_slice(&(records.len() as i32).to_be_bytes());
+        body.extend_from_slice(&records);
+        let mut seen = Vec::new();
+        fetched(&body, |f| seen.push(f)).expect("a response");
+        assert_eq!(seen, [Fetched { partition: 7, records: 5, bytes: whole as u64, next_offset: Some(5) }]);
+        fetched(&body[..body.len() - 1], |_| ()).expect_err("too short");
+    }
+
+    #[test]
+    fn an_error_of_a_partition_is_told() {
+        let mut body = 1_i32.to_be_bytes().to_vec();
+        string(&mut body, "t");
+        body.extend_from_slice(&1_i32.to_be_bytes());
+        body.extend_from_slice(&3_i32.to_be_bytes());
+        body.extend_from_slice(&56_i16.to_be_bytes());
+        body.extend_from_slice(&[0; 16]);
+        let error = check_produced(&body).expect_err("an error");
+        assert_eq!(error.to_string(), "partition 3 answered with error 56");
+    }
+}
