@@ -24,6 +24,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("log", 4),
     ("net", 4),
     ("raft", 5),
+    ("client", 5),
     ("inspect", 6),
     ("broker", 6),
     ("node", 7),

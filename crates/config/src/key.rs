@@ -100,6 +100,8 @@ pub enum Valid {
     ThrottledReplicas,
     /// `earliest`, `latest` or `by_duration:` and an ISO 8601 duration (KIP-1106).
     OffsetReset,
+    /// As `OffsetReset`, or `none`.
+    OffsetResetOrNone,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

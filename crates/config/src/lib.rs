@@ -8,7 +8,7 @@
 pub mod alter;
 mod broker;
 mod checks;
-mod client_names;
+mod client;
 pub mod describe;
 pub mod duration;
 mod embedded;
@@ -33,7 +33,11 @@ mod value;
 
 pub use alter::{AlterOp, Resource, validate_topic_config};
 pub use broker::BrokerConfig;
-pub use duration::OffsetReset;
+pub use client::{
+    AdminConfig, AutoOffsetReset, ClientConfig, ClientKind, ClientSettings, Codec, ConsumerConfig, MetadataRecovery,
+    ProducerConfig,
+};
+pub use duration::{OffsetReset, duration_ms};
 pub use embedded::DATA_DIR;
 pub use error::{ConfigError, ConfigErrors};
 pub use group::{GroupConfig, IsolationLevel};

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use crate::environment::variable_of;
 use crate::key::{ConfigKey, DefaultValue, Effect, Type, Valid};
-use crate::tables::{BROKER, CLIENT_METRICS, GROUP, Section, TOPIC};
+use crate::tables::{BROKER, CLIENT, CLIENT_METRICS, GROUP, Section, TOPIC};
 
 /// The whole page.
 pub fn markdown() -> String {
@@ -21,7 +21,13 @@ pub fn markdown() -> String {
          Without any configuration Logrun is one node, broker and controller, on port 9092 of every interface, with its\n\
          data in `./logrun-data`, internal topics with one replica, and no delay before a new group's first assignment.\n\n",
     );
-    let parts = [("Broker", BROKER), ("Topic", TOPIC), ("Group", GROUP), ("Client metrics", CLIENT_METRICS)];
+    let parts = [
+        ("Broker", BROKER),
+        ("Topic", TOPIC),
+        ("Group", GROUP),
+        ("Client metrics", CLIENT_METRICS),
+        ("Client", CLIENT),
+    ];
     for (part, sections) in parts {
         let _ = writeln!(page, "## {part} options\n");
         for section in sections {
@@ -75,6 +81,7 @@ fn range(key: &ConfigKey) -> Option<String> {
         | Valid::SomeItems
         | Valid::NotEmpty
         | Valid::OffsetReset
+        | Valid::OffsetResetOrNone
         | Valid::ThrottledReplicas => {
             return None;
         }

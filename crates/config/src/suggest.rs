@@ -4,8 +4,12 @@
 //! (a wrong word among right ones is one mistake, however long). The clients' names are searched too, since a
 //! client's option in a broker's file is the commonest mistake of all.
 
-use crate::client_names::CLIENT_OPTIONS;
-use crate::tables::{Options, broker_options, client_metrics_options, group_options, topic_options};
+use std::sync::OnceLock;
+
+use crate::tables::{
+    Options, admin_options, broker_options, client_metrics_options, consumer_options, group_options, producer_options,
+    topic_options,
+};
 
 /// Where an unknown name was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,15 +18,30 @@ pub enum Scope {
     Topic,
     Group,
     ClientMetrics,
+    /// A client of any kind: producer, consumer or admin client.
+    Client,
 }
 
 impl Scope {
-    fn options(self) -> &'static Options {
+    fn options(self) -> &'static [&'static Options] {
+        static ALL: OnceLock<[&'static Options; 7]> = OnceLock::new();
+        let all = ALL.get_or_init(|| {
+            [
+                broker_options(),
+                topic_options(),
+                group_options(),
+                client_metrics_options(),
+                producer_options(),
+                consumer_options(),
+                admin_options(),
+            ]
+        });
         match self {
-            Self::Broker => broker_options(),
-            Self::Topic => topic_options(),
-            Self::Group => group_options(),
-            Self::ClientMetrics => client_metrics_options(),
+            Self::Broker => &all[0..1],
+            Self::Topic => &all[1..2],
+            Self::Group => &all[2..3],
+            Self::ClientMetrics => &all[3..4],
+            Self::Client => &all[4..7],
         }
     }
 
@@ -32,6 +51,7 @@ impl Scope {
             Self::Topic => "a topic",
             Self::Group => "a group",
             Self::ClientMetrics => "a client-metrics subscription",
+            Self::Client => "a client",
         }
     }
 }
@@ -63,18 +83,20 @@ pub fn hint(name: &str, scope: Scope) -> Option<String> {
             }
         }
     }
-    for key in scope.options().iter().filter(|key| !key.internal) {
+    for key in scope.options().iter().flat_map(|options| options.iter()).filter(|key| !key.internal) {
         offer(distance(name, key.name), &|| format!("did you mean `{}`?", key.name));
     }
-    for option in CLIENT_OPTIONS {
-        offer(distance(name, option.name), &|| {
-            format!(
-                "did you mean `{}`? That is an option of {}, not of {}",
-                option.name,
-                option.of_whom(),
-                scope.whose()
-            )
-        });
+    if scope != Scope::Client {
+        for key in Scope::Client.options().iter().flat_map(|options| options.iter()) {
+            offer(distance(name, key.name), &|| {
+                format!(
+                    "did you mean `{}`? That is an option of {}, not of {}",
+                    key.name,
+                    whose(key.name),
+                    scope.whose()
+                )
+            });
+        }
     }
     best.map(|(_, sentence)| sentence)
 }
@@ -106,8 +128,26 @@ fn elsewhere(name: &str, scope: Scope) -> Option<String> {
     if scope != Scope::Broker && broker_options().get(name).is_some() {
         return Some(format!("that is an option of brokers, not of {}", scope.whose()));
     }
-    let client = CLIENT_OPTIONS.iter().find(|option| option.name == name)?;
-    Some(format!("that is an option of {}, not of {}", client.of_whom(), scope.whose()))
+    (scope != Scope::Client && is_client_option(name))
+        .then(|| format!("that is an option of {}, not of {}", whose(name), scope.whose()))
+}
+
+fn is_client_option(name: &str) -> bool {
+    Scope::Client.options().iter().any(|options| options.get(name).is_some())
+}
+
+/// "producers", "producers and consumers", "clients": who has the client option.
+fn whose(name: &str) -> &'static str {
+    let has = |options: &'static Options| options.get(name).is_some();
+    match (has(producer_options()), has(consumer_options()), has(admin_options())) {
+        (true, true, true) => "clients",
+        (true, true, false) => "producers and consumers",
+        (true, false, true) => "producers and admin clients",
+        (false, true, true) => "consumers and admin clients",
+        (true, false, false) => "producers",
+        (false, true, false) => "consumers",
+        (false, false, _) => "admin clients",
+    }
 }
 
 /// How far a suggestion may be from what was written.

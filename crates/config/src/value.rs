@@ -113,6 +113,9 @@ fn check(valid: Valid, value: Value) -> Result<Value, String> {
         (Valid::OffsetReset, Value::String(text)) if !is_offset_reset(text) => {
             return Err("give earliest, latest, or by_duration: and an ISO 8601 duration such as PT1H".to_owned());
         }
+        (Valid::OffsetResetOrNone, Value::String(text)) if text != "none" && !is_offset_reset(text) => {
+            return Err("give earliest, latest, none, or by_duration: and an ISO 8601 duration such as PT1H".to_owned());
+        }
         (Valid::SomeItems | Valid::SomeItemsOf(_), Value::List(items)) if items.is_empty() => {
             return Err("it needs at least one item".to_owned());
         }

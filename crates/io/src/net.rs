@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -42,6 +42,23 @@ impl Net {
             }
             Self::Memory(net) => net.bind(addr),
         }
+    }
+
+    /// The addresses of `host`, in the order in which they are to be tried; never empty.
+    pub async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(ip) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::from((ip, port))]);
+        }
+        let found = match self {
+            Self::Tcp => tokio::net::lookup_host((host, port)).await?.collect(),
+            // A simulated world has no names but this one.
+            Self::Memory(_) if host == "localhost" => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
+            Self::Memory(_) => Vec::new(),
+        };
+        if found.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, format!("the name {host} has no address")));
+        }
+        Ok(found)
     }
 
     /// Connects to `addr`.

@@ -1,10 +1,12 @@
-//! The tables: every option of a broker, a topic, a group and a client-metrics subscription.
+//! The tables: every option of a broker, a topic, a group, a client-metrics subscription and a client.
 //!
 //! One file per subsystem. A row here is all that an option needs to be parsed, checked, described and documented;
 //! a field of a typed struct is needed only where Logrun acts on it.
 
 mod cleaner;
 mod client_metrics;
+mod client_security;
+mod clients;
 mod consumer_groups;
 mod group;
 mod kraft;
@@ -79,6 +81,15 @@ pub static GROUP: &[Section] = &[section("Groups", group::OPTIONS)];
 /// The options of a client-metrics subscription.
 pub static CLIENT_METRICS: &[Section] = &[section("Client metrics", client_metrics::OPTIONS)];
 
+/// The options of clients.
+pub static CLIENT: &[Section] = &[
+    section("All clients", clients::COMMON),
+    section("Producers", clients::PRODUCER),
+    section("Consumers", clients::CONSUMER),
+    section("Admin clients", clients::ADMIN),
+    section("TLS and SASL of clients", client_security::SECURITY),
+];
+
 /// All options of one kind of resource, by name.
 #[derive(Debug)]
 pub struct Options(Vec<&'static ConfigKey>);
@@ -125,23 +136,49 @@ pub fn client_metrics_options() -> &'static Options {
     INDEX.get_or_init(|| Options::of(CLIENT_METRICS))
 }
 
+fn of_client(own: &'static [ConfigKey]) -> Options {
+    let sections = [clients::COMMON, client_security::SECURITY, own].map(|options| section("", options));
+    Options::of(&sections)
+}
+
+/// The options of a producer, by name.
+pub fn producer_options() -> &'static Options {
+    static INDEX: OnceLock<Options> = OnceLock::new();
+    INDEX.get_or_init(|| of_client(clients::PRODUCER))
+}
+
+/// The options of a consumer, by name.
+pub fn consumer_options() -> &'static Options {
+    static INDEX: OnceLock<Options> = OnceLock::new();
+    INDEX.get_or_init(|| of_client(clients::CONSUMER))
+}
+
+/// The options of an admin client, by name.
+pub fn admin_options() -> &'static Options {
+    static INDEX: OnceLock<Options> = OnceLock::new();
+    INDEX.get_or_init(|| of_client(clients::ADMIN))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::key::DefaultValue;
 
-    fn kinds() -> [(&'static str, &'static Options, &'static [Section]); 4] {
+    fn kinds() -> [(&'static str, &'static Options); 7] {
         [
-            ("broker", broker_options(), BROKER),
-            ("topic", topic_options(), TOPIC),
-            ("group", group_options(), GROUP),
-            ("client-metrics", client_metrics_options(), CLIENT_METRICS),
+            ("broker", broker_options()),
+            ("topic", topic_options()),
+            ("group", group_options()),
+            ("client-metrics", client_metrics_options()),
+            ("producer", producer_options()),
+            ("consumer", consumer_options()),
+            ("admin", admin_options()),
         ]
     }
 
     #[test]
     fn no_option_is_declared_twice_and_each_is_found() {
-        for (kind, options, _) in kinds() {
+        for (kind, options) in kinds() {
             let names: Vec<&str> = options.iter().map(|key| key.name).collect();
             let mut once = names.clone();
             once.dedup();
@@ -154,7 +191,7 @@ mod tests {
 
     #[test]
     fn defaults_are_valid_and_written_as_they_would_be_answered() {
-        for (kind, options, _) in kinds() {
+        for (kind, options) in kinds() {
             for key in options.iter() {
                 if let DefaultValue::Text(text) = key.default {
                     // Kafka's own lists of controllers begin empty though an empty list can't be given.
@@ -170,7 +207,7 @@ mod tests {
 
     #[test]
     fn every_option_has_a_text_and_known_synonyms() {
-        for (_, options, _) in kinds() {
+        for (_, options) in kinds() {
             for key in options.iter() {
                 assert!(key.text.ends_with('.') && key.text.len() > 12, "{}: {:?}", key.name, key.text);
                 for synonym in key.synonyms {
@@ -191,7 +228,7 @@ mod tests {
             let [resource, name, kind, default, importance, mode, publicity, _range] = fields[..] else {
                 panic!("a row of eight columns: {line:?}")
             };
-            let (_, options, _) = kinds().into_iter().find(|(kind, ..)| *kind == resource).expect(resource);
+            let (_, options) = kinds().into_iter().find(|(kind, _)| *kind == resource).expect(resource);
             let key = options.get(name).unwrap_or_else(|| panic!("{resource} {name} is missing"));
             assert_eq!(key.kind.name(), kind.to_lowercase(), "{name}");
             let ours = match key.default {
@@ -200,15 +237,18 @@ mod tests {
                 DefaultValue::Text(text) => text,
             };
             assert_eq!(ours, default, "{name}");
-            assert_eq!(key.importance.name(), importance.to_lowercase(), "{name}");
+            let of_client = ["producer", "consumer", "admin"].contains(&resource);
+            if !of_client {
+                assert_eq!(key.importance.name(), importance.to_lowercase(), "{name}");
+            }
             assert_eq!(key.internal, publicity == "internal", "{name}");
             if resource == "broker" {
                 assert_eq!(key.update.name(), mode, "{name}");
             }
             seen += 1;
         }
-        let ours: usize = kinds().iter().map(|(_, options, _)| options.iter().count()).sum();
-        let own = kinds().iter().flat_map(|(_, o, _)| o.iter()).filter(|key| key.name.starts_with("logrun.")).count();
+        let ours: usize = kinds().iter().map(|(_, options)| options.iter().count()).sum();
+        let own = kinds().iter().flat_map(|(_, o)| o.iter()).filter(|key| key.name.starts_with("logrun.")).count();
         assert_eq!(seen, ours - own, "options that Kafka doesn't have are named logrun.*");
     }
 }

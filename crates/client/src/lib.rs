@@ -1,0 +1,38 @@
+//! The client library for Kafka's protocol: producer, consumer and admin client, for Logrun and for Apache Kafka.
+//!
+//! - [`Config`]: what to connect to and how, under Kafka's names.
+//! - [`Client`]: connections, metadata, and `call`: any request to any node, the controller, a leader, a coordinator.
+//! - [`admin::Admin`]: every call of Kafka's `Admin`.
+//! - [`producer::Producer`]: batching, retries, idempotence, transactions.
+//!
+//! Decisions are pure state machines ([`cluster`], the producer's accumulator and bookkeeping); the rest is a thin shell
+//! over `logrun-io`, so that all of it runs in the simulator: [`Client::new`] takes an [`Io`](logrun_io::Io).
+
+#![warn(missing_docs)]
+
+pub mod backoff;
+mod client;
+pub mod cluster;
+mod config;
+pub mod connection;
+mod coordinators;
+mod error;
+pub mod link;
+mod metadata;
+mod pool;
+pub mod security;
+mod versions;
+
+pub use client::{Call, Client, Target};
+pub use cluster::Cluster;
+pub use config::Config;
+pub use coordinators::CoordinatorKey;
+pub use error::{Error, check};
+pub use logrun_config::ClientKind;
+pub use logrun_model::{NodeId, Offset, Str, TopicPartition, Uuid};
+pub use logrun_wire::ErrorCode;
+pub use pool::Lane;
+pub use versions::Versions;
+
+/// What calls return.
+pub type Result<T> = std::result::Result<T, Error>;
