@@ -5,6 +5,7 @@
 //! Both run on tokio: the simulated world is a current-thread runtime whose clock is paused.
 
 mod buffers;
+mod chunk;
 mod clock;
 pub mod disk;
 mod net;
@@ -14,8 +15,9 @@ mod tasks;
 use std::sync::Arc;
 
 pub use buffers::{BUFFER_BYTES_MIN, Buffer, Buffers};
+pub use chunk::{CHUNK_ALIGN_BYTES, Chunk, ChunkWriter, Chunks, LARGE_CHUNK_BYTES, SMALL_CHUNK_BYTES};
 pub use clock::Clock;
-pub use disk::{Disk, File, OpenMode};
+pub use disk::{DIRECT_ALIGN_BYTES, Disk, File, OpenMode};
 pub use net::{Listener, MemoryNet, Net, Stream};
 pub use random::Random;
 pub use tasks::{TaskHandle, Tasks};

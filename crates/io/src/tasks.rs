@@ -48,6 +48,19 @@ impl Tasks {
         TaskHandle(tokio::spawn(future))
     }
 
+    /// Runs `work`, which may wait for a disk, beside the caller. In the simulator it has its turn on the one thread
+    /// when the caller waits; where no runtime is, as in a unit test, it runs at once: call it with no lock held.
+    pub fn detach<W>(&self, work: W)
+    where
+        W: FnOnce() + Send + 'static,
+    {
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if self.inline => drop(runtime.spawn(async move { work() })),
+            Ok(runtime) => drop(runtime.spawn_blocking(work)),
+            Err(_) => work(),
+        }
+    }
+
     /// Runs `work`, which may wait for a disk, without holding up other tasks. A panic in it goes on here.
     pub async fn blocking<T, W>(&self, work: W) -> T
     where

@@ -128,15 +128,19 @@ impl Log {
         let (shared, at) = (active.shared.clone(), active.size);
         let path = || shared.file.path();
         let file = shared.file.writer().during("open", &path())?;
-        let written = match group {
-            // The common case needs no list.
-            [one] => file.write_all_at(at, &one.segments().map(IoSlice::new)),
-            many => {
-                let slices: Vec<_> = many.iter().flat_map(|b| b.segments()).map(IoSlice::new).collect();
+        let staged = self.tail.stage(group, at, now.monotonic);
+        let written = match &staged {
+            Some(pieces) => {
+                let slices: Vec<_> = pieces.iter().map(|p| IoSlice::new(p.bytes())).collect();
+                file.write_all_at(at, &slices)
+            }
+            None => {
+                let slices: Vec<_> = group.iter().flat_map(|b| b.segments()).map(IoSlice::new).collect();
                 file.write_all_at(at, &slices)
             }
         };
         if let Err(e) = written {
+            self.tail.clear();
             // What was written of it must not be taken for batches later, so it has to go, for good.
             if file.set_len(at).and_then(|()| file.sync_data()).is_err() {
                 self.offline = true;
@@ -158,7 +162,7 @@ impl Log {
         }
         self.log_end_offset = last.next_offset();
         self.bytes_since_snapshot += bytes as u64;
-        self.tail.push(group);
+        self.tail.written(self.log_end_offset);
         self.sync.wrote(&shared, self.log_end_offset);
         let taken = match update {
             Some(update) => self.take_producer_update(update),

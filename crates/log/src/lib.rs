@@ -9,6 +9,7 @@
 //! validation, compaction.
 
 mod append;
+mod cache;
 mod config;
 mod dirs;
 mod error;
@@ -34,6 +35,7 @@ mod truncate;
 mod walk;
 
 pub use append::Appended;
+pub use cache::TailCache;
 pub use config::{Durability, LogConfig};
 pub use dirs::{DirsError, LogDir, LogDirs, OpenDirs, PartitionDir};
 pub use error::LogError;
@@ -49,7 +51,6 @@ pub use open::{Cut, OpenState, RecoveryReport};
 pub use read::{LogSlices, ReadPlan};
 pub use remove::Removals;
 pub use sync::{Durable, FlushPlan, Flushed};
-pub use tail::TailCache;
 pub use walk::{Span, WalkError, Walker};
 
 #[cfg(test)]

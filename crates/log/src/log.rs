@@ -17,6 +17,7 @@ use logrun_io::Io;
 use logrun_model::{LeaderEpoch, Now, Offset, TopicId};
 use logrun_partition::{EpochCache, ProducerStateManager};
 
+use crate::cache::TailCache;
 use crate::config::LogConfig;
 use crate::error::{IoContext, LogError};
 use crate::files::PartitionMetadata;
@@ -25,7 +26,7 @@ use crate::read::{LogSlices, ReadPlan, SegmentRef, Source};
 use crate::remove::Waiting;
 use crate::segment::{Segment, SegmentShared};
 use crate::sync::SyncState;
-use crate::tail::{Tail, TailCache, TailSlices};
+use crate::tail::{Tail, TailSlices};
 
 /// What all logs of a process share.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use logrun_model::Offset;
 
 use crate::error::{IoContext, LogError};
 use crate::segment::SegmentShared;
-use crate::tail::{TailSlices, join_small};
+use crate::tail::TailSlices;
 use crate::walk::Span;
 
 /// How much is read beyond what was asked for, to reach the batch from the index entry before it.
@@ -71,7 +71,7 @@ impl ReadPlan {
         let (sealed, first, active) = match self.source {
             Source::Memory(t) => {
                 let next_offset = t.next_offset.unwrap_or(self.from);
-                return Ok(LogSlices { slices: join_small(t.slices), bytes: t.bytes, next_offset });
+                return Ok(LogSlices { slices: t.slices, bytes: t.bytes, next_offset });
             }
             Source::Files { ref sealed, first, ref active } => (sealed, first, active),
         };

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, IoSlice};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -106,6 +106,15 @@ impl Disk for RealDisk {
             }
         }
         Ok(Arc::new(RealFile(o.open(path)?)))
+    }
+
+    fn open_direct(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
+        match fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
+            Ok(f) => Ok(Some(Arc::new(RealFile(f)))),
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     fn info(&self, path: &Path) -> io::Result<Option<PathInfo>> {

@@ -52,6 +52,10 @@ impl World {
         Log::open(&self.env, Path::new(DIR), self.config.clone(), state, self.now()).unwrap()
     }
 
+    pub fn open_at(&self, dir: &str) -> Log {
+        Log::open(&self.env, Path::new(dir), self.config.clone(), OpenState::NEW, self.now()).unwrap().0
+    }
+
     pub fn open_small(&self) -> Log {
         self.open(OpenState::NEW).0
     }

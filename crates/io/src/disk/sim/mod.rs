@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{DirEntry, DirLock, Disk, File, OpenMode, PathInfo, Space};
+use super::{DIRECT_ALIGN_BYTES, DirEntry, DirLock, Disk, File, OpenMode, PathInfo, Space};
 use crate::Random;
 
 pub use faults::Fault;
@@ -42,6 +42,7 @@ struct World {
     /// The node of each held lock file.
     locks: Vec<u64>,
     now_ms: i64,
+    refuses_direct: bool,
 }
 
 /// How much a simulated disk has done.
@@ -108,6 +109,11 @@ impl SimDisk {
     /// How many bytes all files together may have; a write beyond it fails with ENOSPC.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.0.lock().faults.capacity = bytes;
+    }
+
+    /// Whether files can't be opened for writes past the page cache, as on a tmpfs.
+    pub fn refuse_direct(&self, refuses: bool) {
+        self.0.lock().refuses_direct = refuses;
     }
 
     /// The time that files modified from now on carry, in milliseconds since the Unix epoch.
@@ -195,11 +201,20 @@ struct SimFile {
     node: u64,
     generation: u64,
     writable: bool,
+    /// Opened for writes past the page cache: places, lengths and memory must be aligned.
+    direct: bool,
 }
 
 impl SimFile {
     fn check_writable(&self) -> io::Result<()> {
         if self.writable { Ok(()) } else { Err(io::Error::new(io::ErrorKind::PermissionDenied, "opened for reading")) }
+    }
+
+    fn check_aligned(&self, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<()> {
+        let aligned = |n: usize| n.is_multiple_of(DIRECT_ALIGN_BYTES);
+        let fine = offset.is_multiple_of(DIRECT_ALIGN_BYTES as u64)
+            && bufs.iter().all(|b| aligned(b.len()) && aligned(b.as_ptr().addr()));
+        if fine || !self.direct { Ok(()) } else { Err(io::ErrorKind::InvalidInput.into()) }
     }
 }
 
@@ -227,6 +242,7 @@ impl File for SimFile {
 
     fn write_all_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<()> {
         self.check_writable()?;
+        self.check_aligned(offset, bufs)?;
         let mut bytes = Vec::with_capacity(bufs.iter().map(|b| b.len()).sum());
         for b in bufs {
             bytes.extend_from_slice(b);
@@ -329,7 +345,20 @@ impl Disk for SimDisk {
             node,
             generation: w.generation,
             writable: mode != OpenMode::Read,
+            direct: false,
         }))
+    }
+
+    fn open_direct(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        let mut w = self.0.lock();
+        w.faults.judge_look(path)?;
+        if w.refuses_direct {
+            return Ok(None);
+        }
+        let node = w.tree.find(path)?.ok_or(io::ErrorKind::NotFound)?;
+        w.tree.open(node)?;
+        let (path, generation) = (path.to_path_buf(), w.generation);
+        Ok(Some(Arc::new(SimFile { disk: self.clone(), path, node, generation, writable: true, direct: true })))
     }
 
     fn info(&self, path: &Path) -> io::Result<Option<PathInfo>> {

@@ -113,6 +113,35 @@ fn faults_come_where_they_were_put() {
 }
 
 #[test]
+fn direct_writes_are_aligned_and_as_mortal_as_others() {
+    let disk = SimDisk::new();
+    write(&disk, "/a", 0, b"0123");
+    let direct = disk.open_direct(Path::new("/a")).unwrap().unwrap();
+    let mut chunk = crate::Chunks::default().take(3 * DIRECT_ALIGN_BYTES).unwrap();
+    chunk.append(&[9; 3 * DIRECT_ALIGN_BYTES]);
+    let chunk = chunk.chunk();
+    let block = chunk.bytes(DIRECT_ALIGN_BYTES..2 * DIRECT_ALIGN_BYTES);
+    for (at, bytes) in [(1, block), (0, &block[1..]), (0, chunk.bytes(1..DIRECT_ALIGN_BYTES + 1))] {
+        let e = direct.write_all_at(at, &[IoSlice::new(bytes)]).unwrap_err();
+        assert_eq!(e.kind(), io::ErrorKind::InvalidInput);
+    }
+    direct.write_all_at(DIRECT_ALIGN_BYTES as u64, &[IoSlice::new(block)]).unwrap();
+    disk.kill();
+    assert_eq!(contents(&disk, "/a").unwrap().len(), 2 * DIRECT_ALIGN_BYTES);
+    let lost = (0..20).filter(|seed| {
+        let disk = SimDisk::new();
+        write(&disk, "/a", 0, b"").sync_data().unwrap();
+        disk.sync_dir(Path::new("/")).unwrap();
+        disk.open_direct(Path::new("/a")).unwrap().unwrap().write_all_at(0, &[IoSlice::new(block)]).unwrap();
+        disk.crash(&Random::from_seed(*seed));
+        contents(&disk, "/a").unwrap() != block
+    });
+    assert!(lost.count() > 5);
+    disk.refuse_direct(true);
+    assert!(disk.open_direct(Path::new("/a")).unwrap().is_none());
+}
+
+#[test]
 fn replacing_a_file_leaves_the_old_or_the_new() {
     for seed in 0..100 {
         for n in 1..8 {

@@ -1,0 +1,124 @@
+//! The cache of the newest data: one budget of memory for the process, shared fairly between its logs.
+//!
+//! What a log appends is copied once into a chunk of its own (see [`logrun_io::Chunks`]), from which it is written and
+//! read. Beyond the budget the log that holds the most gives up its oldest chunk, so that a busy log pushes an idle one
+//! out only as far as that one holds more than its share. Nothing depends on what is cached: what is not yet in
+//! the files is not given up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
+
+use logrun_io::Chunks;
+use parking_lot::Mutex;
+
+use crate::tail::Runs;
+
+/// The cache of one process. Clones are the same cache.
+#[derive(Clone, Debug)]
+pub struct TailCache(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    budget_bytes: usize,
+    chunks: Chunks,
+    holders: Mutex<Holders>,
+}
+
+#[derive(Debug, Default)]
+struct Holders {
+    used_bytes: usize,
+    next_id: u64,
+    logs: BTreeMap<u64, Holder>,
+    /// The same logs by how much they hold.
+    by_bytes: BTreeSet<(usize, u64)>,
+}
+
+#[derive(Debug)]
+struct Holder {
+    bytes: usize,
+    runs: Weak<Mutex<Runs>>,
+}
+
+impl Holders {
+    fn change(&mut self, id: u64, change: impl FnOnce(usize) -> usize) {
+        let Some(holder) = self.logs.get_mut(&id) else { return };
+        self.by_bytes.remove(&(holder.bytes, id));
+        let bytes = change(holder.bytes);
+        self.used_bytes = self.used_bytes - holder.bytes + bytes;
+        holder.bytes = bytes;
+        if bytes > 0 {
+            self.by_bytes.insert((bytes, id));
+        }
+    }
+}
+
+impl TailCache {
+    /// A cache of at most `budget_bytes` of chunks; with 0 nothing is kept for readers.
+    pub fn new(budget_bytes: usize) -> Self {
+        Self(Arc::new(Shared { budget_bytes, chunks: Chunks::default(), holders: Mutex::default() }))
+    }
+
+    /// How many bytes the chunks have that logs hold.
+    pub fn used_bytes(&self) -> usize {
+        self.0.holders.lock().used_bytes
+    }
+
+    pub(crate) fn budget_bytes(&self) -> usize {
+        self.0.budget_bytes
+    }
+
+    pub(crate) fn chunks(&self) -> &Chunks {
+        &self.0.chunks
+    }
+
+    /// A log that may hold chunks; its number.
+    pub(crate) fn join(&self, runs: &Arc<Mutex<Runs>>) -> u64 {
+        let mut h = self.0.holders.lock();
+        h.next_id += 1;
+        let id = h.next_id;
+        h.logs.insert(id, Holder { bytes: 0, runs: Arc::downgrade(runs) });
+        id
+    }
+
+    /// A log is gone, and its chunks with it.
+    pub(crate) fn leave(&self, id: u64) {
+        let mut h = self.0.holders.lock();
+        h.change(id, |_| 0);
+        h.logs.remove(&id);
+    }
+
+    /// A log has taken chunks of `bytes`; brings the cache back into its budget. Call it with no log's runs locked.
+    pub(crate) fn took(&self, id: u64, bytes: usize) {
+        self.0.holders.lock().change(id, |b| b + bytes);
+        self.trim();
+    }
+
+    /// A log has given up chunks of `bytes`.
+    pub(crate) fn gave(&self, id: u64, bytes: usize) {
+        self.0.holders.lock().change(id, |b| b.saturating_sub(bytes));
+    }
+
+    /// Evicts until the budget holds, or nothing more can go: what is left is not in the files yet.
+    pub(crate) fn trim(&self) {
+        let mut below = (usize::MAX, u64::MAX);
+        loop {
+            let (largest, runs) = {
+                let h = self.0.holders.lock();
+                if h.used_bytes <= self.0.budget_bytes {
+                    return;
+                }
+                let Some(largest) = h.by_bytes.range(..below).next_back().copied() else { return };
+                (largest, h.logs.get(&largest.1).and_then(|l| l.runs.upgrade()))
+            };
+            let evicted = runs.and_then(|runs| runs.lock().give_up_oldest());
+            match evicted {
+                Some(evicted) => {
+                    self.gave(largest.1, evicted.bytes);
+                    // Memory goes back outside of all locks.
+                    drop(evicted);
+                }
+                None => below = largest,
+            }
+        }
+    }
+}
