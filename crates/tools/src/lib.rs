@@ -4,8 +4,15 @@
 //! them. A tool talks to a broker through the client library and never reaches into one; the command line
 //! (`logrun-cli`) finds a tool here by the name it is called by.
 
+mod failure;
+pub mod options;
+
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
+
+pub use crate::failure::Failure;
+use crate::options::{Given, Syntax};
 
 /// A program of Kafka's that this one also is.
 #[derive(Clone, Copy, Debug)]
@@ -20,3 +27,61 @@ pub struct Tool {
 
 /// The tools, by name.
 pub const TOOLS: &[Tool] = &[];
+
+/// The release of Apache Kafka whose tools these are, which is what scripts look for, and our own.
+fn version() -> String {
+    format!("4.3.1 (logrun {})\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// Where a tool prints. Buffered; what is printed before a failure is there before its message.
+pub type Out = io::BufWriter<io::Stdout>;
+
+/// The frame of every tool: reads the command line, answers `--help` and `--version`, runs, and reports what went wrong.
+pub fn tool(
+    syntax: &'static Syntax,
+    args: &[OsString],
+    body: impl FnOnce(&Given<'_>, &mut Out) -> Result<(), Failure>,
+) -> ExitCode {
+    let mut out = io::BufWriter::new(io::stdout());
+    let result = framed(syntax, args, &mut out, body);
+    let flushed = out.flush().map_err(Failure::from);
+    match result.and(flushed) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn framed(
+    syntax: &'static Syntax,
+    args: &[OsString],
+    out: &mut Out,
+    body: impl FnOnce(&Given<'_>, &mut Out) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let text = |arg: &OsString| {
+        arg.to_str()
+            .map(str::to_owned)
+            .ok_or_else(|| Failure::new(format!("{} is not UTF-8 text", arg.to_string_lossy())))
+    };
+    let args = args.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+    let given = syntax.parse(&args)?;
+    if let Some(answer) = given.is_asked() {
+        return Ok(out.write_all(answer.as_bytes())?);
+    }
+    if args.is_empty() {
+        return Err(Failure::usage(syntax.help()));
+    }
+    for said in given.deprecations() {
+        writeln!(out, "{said}")?;
+    }
+    body(&given, out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_and_each_is_there_once() {
+        assert!(TOOLS.windows(2).all(|w| w[0].name < w[1].name));
+    }
+}

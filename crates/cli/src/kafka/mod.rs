@@ -2,6 +2,7 @@
 //!
 //! The tools that are clients of a broker are in `logrun-tools`.
 
+mod dump_log;
 mod server_start;
 mod server_stop;
 
@@ -9,6 +10,7 @@ use logrun_tools::Tool;
 
 /// The tools of this module.
 pub const TOOLS: &[Tool] = &[
+    Tool { name: "kafka-dump-log", about: "Show what is in the files of a log", run: dump_log::run },
     Tool { name: "kafka-server-start", about: "Start a node with Kafka's configuration file", run: server_start::run },
     Tool { name: "kafka-server-stop", about: "Stop the nodes that run on this machine", run: server_stop::run },
 ];
