@@ -14,6 +14,7 @@ use logrun_wire::messages::create_topics_request::{CreatableTopic, CreatableTopi
 use parking_lot::{Mutex, RwLock};
 use tracing::error;
 
+use crate::cleaner::Cleaner;
 use crate::context::{ListenerKind, RequestContext};
 use crate::controller::Controller;
 use crate::directories::Fatal;
@@ -58,6 +59,7 @@ pub struct Broker {
     groups: Groups,
     producer_ids: ProducerIds,
     fetch_sessions: Mutex<FetchSessions>,
+    cleaner: Cleaner,
 }
 
 impl Broker {
@@ -80,6 +82,7 @@ impl Broker {
             slots: config.fetch.max_incremental_session_cache_slots.max(0) as usize,
             min_eviction: FETCH_SESSION_EVICTION,
         };
+        let started = io.clock.wall();
         let broker = Arc::new(Self {
             groups: Groups::new(io.clone(), group_config),
             io,
@@ -96,6 +99,7 @@ impl Broker {
             partitions: Partitions::default(),
             producer_ids: ProducerIds::default(),
             fetch_sessions: Mutex::new(FetchSessions::new(limits)),
+            cleaner: Cleaner::new(started),
         });
         broker.reload_dynamic_config(&image);
         broker
@@ -186,6 +190,10 @@ impl Broker {
 
     pub(crate) fn producer_ids(&self) -> &ProducerIds {
         &self.producer_ids
+    }
+
+    pub(crate) fn cleaner(&self) -> &Cleaner {
+        &self.cleaner
     }
 
     pub(crate) fn fetch_sessions(&self) -> &Mutex<FetchSessions> {

@@ -6,6 +6,7 @@
 
 pub mod api;
 mod broker;
+mod cleaner;
 mod context;
 pub mod controller;
 pub mod directories;

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use logrun_io::Io;
 use logrun_io::disk::read_all;
 use logrun_log::{
-    DirKind, DirsError, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, Log, LogConfig, LogDirs, LogEnv,
-    LogError, OffsetCheckpoint, OpenState, PARTITION_METADATA, PartitionMetadata, RECOVERY_POINT_CHECKPOINT, Removals,
-    dir_name,
+    CLEANER_OFFSET_CHECKPOINT, DirKind, DirsError, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, Log,
+    LogConfig, LogDirs, LogEnv, LogError, OffsetCheckpoint, OpenState, PARTITION_METADATA, PartitionMetadata,
+    RECOVERY_POINT_CHECKPOINT, Removals, dir_name,
 };
 use logrun_model::{BrokerEpoch, DirectoryId, Monotonic, Now, Offset, Str, TopicIdPartition, TopicPartition, Uuid};
 use parking_lot::Mutex;
@@ -35,6 +35,8 @@ struct Checkpoints {
     recovery_points: OffsetCheckpoint,
     log_starts: OffsetCheckpoint,
     high_watermarks: OffsetCheckpoint,
+    /// Where each log's uncompacted part begins.
+    first_dirty: OffsetCheckpoint,
     clean_shutdown: bool,
 }
 
@@ -100,6 +102,7 @@ impl Logs {
                 recovery_points: dirs.read_checkpoint(i, RECOVERY_POINT_CHECKPOINT)?,
                 log_starts: dirs.read_checkpoint(i, LOG_START_OFFSET_CHECKPOINT)?,
                 high_watermarks: dirs.read_checkpoint(i, HIGH_WATERMARK_CHECKPOINT)?,
+                first_dirty: dirs.read_checkpoint(i, CLEANER_OFFSET_CHECKPOINT)?,
                 clean_shutdown: dirs.dirs()[i].clean_shutdown,
             });
             for p in dirs.partitions(i)? {
@@ -230,6 +233,7 @@ impl Logs {
             };
             if log.topic_id().is_none_or(|t| t == id.topic_id) {
                 log.set_topic_id(id.topic_id)?;
+                log.set_first_dirty_offset(at(&checkpoints.first_dirty));
                 return Ok(self.placed(id, found.dir, log, at(&checkpoints.high_watermarks)));
             }
             self.set_aside(&mut log, name)?;
@@ -362,14 +366,17 @@ impl Logs {
             if !dirs.dirs()[i].online {
                 continue;
             }
-            let (mut recovery, mut starts, mut high) =
-                (OffsetCheckpoint::default(), OffsetCheckpoint::default(), OffsetCheckpoint::default());
+            let (mut recovery, mut starts) = (OffsetCheckpoint::default(), OffsetCheckpoint::default());
+            let (mut high, mut first_dirty) = (OffsetCheckpoint::default(), OffsetCheckpoint::default());
             for p in partitions.iter().filter(|p| placed.get(&p.id) == Some(&i)) {
                 let offsets = p.offsets();
                 recovery.0.insert(p.name.clone(), p.recovery_point());
                 high.0.insert(p.name.clone(), offsets.high_watermark);
                 if offsets.log_start_offset > Offset::ZERO {
                     starts.0.insert(p.name.clone(), offsets.log_start_offset);
+                }
+                if let Some(offset) = p.compacted_to() {
+                    first_dirty.0.insert(p.name.clone(), offset);
                 }
             }
             // What was found and not claimed yet keeps what was said of it.
@@ -385,6 +392,7 @@ impl Logs {
                 keep(&old.recovery_points, &mut recovery);
                 keep(&old.log_starts, &mut starts);
                 keep(&old.high_watermarks, &mut high);
+                keep(&old.first_dirty, &mut first_dirty);
             }
             if let Some((path, start, point)) = metadata
                 && *path == dirs.dirs()[i].path
@@ -396,6 +404,7 @@ impl Logs {
             dirs.write_checkpoint(i, RECOVERY_POINT_CHECKPOINT, &recovery)
                 .and_then(|()| dirs.write_checkpoint(i, LOG_START_OFFSET_CHECKPOINT, &starts))
                 .and_then(|()| dirs.write_checkpoint(i, HIGH_WATERMARK_CHECKPOINT, &high))
+                .and_then(|()| dirs.write_checkpoint(i, CLEANER_OFFSET_CHECKPOINT, &first_dirty))
                 .inspect_err(|e| self.directories[i].saw_dirs_error(e))?;
         }
         Ok(())

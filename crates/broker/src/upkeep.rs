@@ -47,6 +47,7 @@ impl Broker {
             self.every(ms(10_000), |b| b.snapshot_metadata()),
             self.watch_directories(watched),
         ];
+        tasks.extend(self.start_cleaner());
         if idle > 0 {
             tasks.push(self.heartbeats(ms(idle), ms(i64::from(config.lifecycle.heartbeat_interval_ms))));
         }

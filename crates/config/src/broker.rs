@@ -12,8 +12,8 @@ use crate::error::{ConfigError, ConfigErrors, inconsistent};
 use crate::listeners::{Listeners, Roles};
 use crate::quorum::Quorum;
 use crate::sections::{
-    FetchConfig, GroupCoordinatorConfig, LifecycleConfig, LogManagerConfig, MetadataLogConfig, ShareCoordinatorConfig,
-    SocketConfig, TopicsConfig, TransactionConfig,
+    CleanerConfig, FetchConfig, GroupCoordinatorConfig, LifecycleConfig, LogManagerConfig, MetadataLogConfig,
+    ShareCoordinatorConfig, SocketConfig, TopicsConfig, TransactionConfig,
 };
 use crate::settings::{BrokerSettings, Overrides};
 use crate::tables::broker_options;
@@ -43,6 +43,7 @@ pub struct BrokerConfig {
     /// What a topic without configs of its own is like.
     pub topic_defaults: TopicConfig,
     pub logs: LogManagerConfig,
+    pub cleaner: CleanerConfig,
     pub fetch: FetchConfig,
     pub groups: GroupCoordinatorConfig,
     pub transactions: TransactionConfig,
@@ -96,6 +97,7 @@ impl BrokerConfig {
             topics: TopicsConfig::read(&settings)?,
             topic_defaults: TopicConfig::resolve(&settings, &Overrides::new())?,
             logs: LogManagerConfig::read(&settings)?,
+            cleaner: CleanerConfig::read(&settings)?,
             fetch: FetchConfig::read(&settings)?,
             groups: GroupCoordinatorConfig::read(&settings)?,
             transactions: TransactionConfig::read(&settings)?,

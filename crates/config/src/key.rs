@@ -169,7 +169,6 @@ pub enum Why {
     Metrics,
     Telemetry,
     TieredStorage,
-    Compaction,
     Quorum,
     JavaClass,
     Threads,
@@ -197,7 +196,6 @@ impl Why {
             Self::Metrics => "metrics are not served yet",
             Self::Telemetry => "client telemetry is not served yet",
             Self::TieredStorage => "tiered storage is not served yet",
-            Self::Compaction => "compaction is not done yet",
             Self::Quorum => "the quorum has one voter so far",
             Self::JavaClass => "a native program can't load a Java class",
             Self::Threads => "Logrun's threads follow the machine's cores",
@@ -213,7 +211,6 @@ impl Why {
         matches!(
             self,
             Self::NotYet
-                | Self::Compaction
                 | Self::Quotas
                 | Self::Tls
                 | Self::Sasl

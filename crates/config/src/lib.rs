@@ -46,8 +46,8 @@ pub use listeners::{Advertised, Endpoint, Listener, ListenerName, Listeners, Rol
 pub use load::{Loaded, Loader, Notice};
 pub use quorum::Quorum;
 pub use sections::{
-    FetchConfig, GroupCoordinatorConfig, LifecycleConfig, LogManagerConfig, MetadataLogConfig, ShareCoordinatorConfig,
-    SocketConfig, TopicsConfig, TransactionConfig,
+    CleanerConfig, FetchConfig, GroupCoordinatorConfig, LifecycleConfig, LogManagerConfig, MetadataLogConfig,
+    ShareCoordinatorConfig, SocketConfig, TopicsConfig, TransactionConfig,
 };
 pub use settings::{BrokerSettings, ConfigSource, Origin, Overrides, Setting};
 pub use topic::{CleanupPolicy, CompressionType, Durability, TimestampType, TopicConfig};

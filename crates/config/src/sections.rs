@@ -60,6 +60,19 @@ option_struct! {
 }
 
 option_struct! {
+    /// Compaction: `CleanerConfig`.
+    CleanerConfig {
+        enable: bool = "log.cleaner.enable",
+        threads: i32 = "log.cleaner.threads",
+        backoff_ms: i64 = "log.cleaner.backoff.ms",
+        dedupe_buffer_size: i64 = "log.cleaner.dedupe.buffer.size",
+        dedupe_buffer_load_factor: f64 = "log.cleaner.io.buffer.load.factor",
+        io_buffer_size: i32 = "log.cleaner.io.buffer.size",
+        io_max_bytes_per_second: f64 = "log.cleaner.io.max.bytes.per.second",
+    }
+}
+
+option_struct! {
     /// Fetch requests of clients.
     FetchConfig {
         max_bytes: i32 = "fetch.max.bytes",
@@ -164,6 +177,7 @@ mod tests {
             SocketConfig::KEYS,
             TopicsConfig::KEYS,
             LogManagerConfig::KEYS,
+            CleanerConfig::KEYS,
             FetchConfig::KEYS,
             GroupCoordinatorConfig::KEYS,
             TransactionConfig::KEYS,

@@ -66,6 +66,7 @@ option_struct! {
         compression_gzip_level: i32 = "compression.gzip.level",
         compression_lz4_level: i32 = "compression.lz4.level",
         compression_zstd_level: i32 = "compression.zstd.level",
+        compact_requested_ms: i64 = "logrun.compact.requested.ms",
         delete_retention_ms: i64 = "delete.retention.ms",
         durability: Durability = "logrun.durability",
         file_delete_delay_ms: i64 = "file.delete.delay.ms",

@@ -197,7 +197,7 @@ impl Log {
         last_offset: Offset,
         now: Now,
     ) -> Result<bool, LogError> {
-        let (segment_bytes, segment_ms) = (self.config.segment_bytes, self.config.segment_ms);
+        let (segment_bytes, segment_ms) = (self.config.segment_bytes, self.config.max_segment_ms());
         let index_bytes = self.config.segment_index_bytes;
         let active = self.active_mut();
         if active.size + bytes > segment_bytes || last_offset.distance_from(active.base_offset()) > i64::from(i32::MAX)

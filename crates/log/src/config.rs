@@ -15,7 +15,7 @@ pub enum Durability {
 }
 
 /// The settings that a log works by; each is the topic config of that name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`: a segment is at most so long.
     pub segment_bytes: u64,
@@ -41,6 +41,14 @@ pub struct LogConfig {
     pub delete: bool,
     /// `cleanup.policy` contains `compact`.
     pub compact: bool,
+    /// `min.cleanable.dirty.ratio`: compaction waits until so much of the log is new.
+    pub min_cleanable_dirty_ratio: f64,
+    /// `min.compaction.lag.ms`: so long a record stays as it is at least.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: so long a record waits for compaction at most.
+    pub max_compaction_lag_ms: i64,
+    /// `delete.retention.ms`: so long a tombstone stays after the first compaction that met it.
+    pub delete_retention_ms: i64,
     /// `max.message.bytes`; only told here, checked where batches are validated.
     pub max_message_bytes: usize,
     /// `producer.id.expiration.ms`.
@@ -50,6 +58,15 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
+    /// How long a segment takes records: `segment.ms`, or the time in which they must be compacted if that is less.
+    pub fn max_segment_ms(&self) -> i64 {
+        if self.compact && self.max_compaction_lag_ms > 0 {
+            self.segment_ms.min(self.max_compaction_lag_ms)
+        } else {
+            self.segment_ms
+        }
+    }
+
     /// Whether an append waits for the device, so that a power cut takes nothing that was acknowledged.
     pub(crate) fn promises_sync(&self) -> bool {
         self.durability == Durability::Sync || self.flush_messages <= 1
@@ -72,6 +89,10 @@ impl Default for LogConfig {
             flush_ms: i64::MAX,
             delete: true,
             compact: false,
+            min_cleanable_dirty_ratio: 0.5,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            delete_retention_ms: DAY_MS,
             max_message_bytes: 1024 * 1024 + 12,
             producer_id_expiration_ms: DAY_MS,
             durability: Durability::default(),

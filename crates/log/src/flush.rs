@@ -96,6 +96,7 @@ impl Log {
 
     fn write_for_close(&mut self) -> Result<(), LogError> {
         self.check_online()?;
+        self.settle_replacement()?;
         self.active_mut().seal()?;
         let mut written = Vec::new();
         self.active().shared.touch_indexes(&mut written)?;

@@ -5,11 +5,12 @@
 //! [`LogDirs`] owns what lies beside the logs: locks, `meta.properties`, checkpoints, the clean-shutdown file.
 //!
 //! What may wait for the disk for long is planned under the partition's lock and run outside of it:
-//! [`ReadPlan`], [`TimestampPlan`], [`FlushPlan`], [`Removals`]. Absent here: who leads, the high watermark,
-//! validation, compaction.
+//! [`ReadPlan`], [`TimestampPlan`], [`FlushPlan`], [`Compaction`], [`Removals`]. Absent here: who leads, the high
+//! watermark, validation, which log is compacted when.
 
 mod append;
 mod cache;
+mod compact;
 mod config;
 mod dirs;
 mod error;
@@ -36,12 +37,16 @@ mod walk;
 
 pub use append::Appended;
 pub use cache::TailCache;
+pub use compact::{
+    Compaction, CompactionLimits, CompactionNeed, CompactionReport, RecordCounts, Replaced, Replacement, Step,
+};
 pub use config::{Durability, LogConfig};
 pub use dirs::{DirsError, LogDir, LogDirs, OpenDirs, PartitionDir};
 pub use error::LogError;
 pub use files::{
-    CLEAN_SHUTDOWN_FILE, CleanShutdown, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, META_PROPERTIES,
-    MalformedFile, MetaProperties, OffsetCheckpoint, PartitionMetadata, RECOVERY_POINT_CHECKPOINT,
+    CLEAN_SHUTDOWN_FILE, CLEANER_OFFSET_CHECKPOINT, CleanShutdown, HIGH_WATERMARK_CHECKPOINT,
+    LOG_START_OFFSET_CHECKPOINT, META_PROPERTIES, MalformedFile, MetaProperties, OffsetCheckpoint, PartitionMetadata,
+    RECOVERY_POINT_CHECKPOINT,
 };
 pub use index::{AbortedTxn, OffsetIndex, TimeIndex, TimestampOffset, TxnIndex};
 pub use log::{Log, LogEnv};

@@ -48,6 +48,10 @@ pub struct Log {
     pub(crate) log_start_offset: Offset,
     pub(crate) log_end_offset: Offset,
     pub(crate) recovery_point: Offset,
+    /// Below it the log is compacted.
+    pub(crate) first_dirty: Offset,
+    /// Segments that compaction has put in place, while they have the names of such.
+    pub(crate) replaced: Vec<Arc<SegmentShared>>,
     pub(crate) last_flush: Now,
     pub(crate) epochs: EpochCache,
     /// The checkpoint file lacks changes of `epochs`.
@@ -300,7 +304,7 @@ pub(crate) fn new_segment(
     now: Now,
 ) -> Segment {
     let shared = SegmentShared::new(env.io.disk.clone(), dir, base_offset, config.index_interval_bytes);
-    let jitter = u64::try_from(config.segment_jitter_ms.min(config.segment_ms)).unwrap_or(0);
+    let jitter = u64::try_from(config.segment_jitter_ms.min(config.max_segment_ms())).unwrap_or(0);
     let jitter = if jitter == 0 { 0 } else { env.io.random.below(jitter) as i64 };
     Segment::new(shared, size, now.wall.get(), now.wall.get(), jitter)
 }

@@ -256,6 +256,8 @@ fn empty_log(
         log_start_offset: start,
         log_end_offset: start,
         recovery_point: start,
+        first_dirty: start,
+        replaced: Vec::new(),
         last_flush: now,
         epochs: EpochCache::new(),
         epochs_dirty: false,

@@ -106,7 +106,7 @@ impl Log {
             && last > base
         {
             let path = segment.shared.file.path();
-            segment.shared.mark_deleted(DELETED_SUFFIX).during("rename", &path)?;
+            segment.shared.set_mark(DELETED_SUFFIX).during("rename", &path)?;
             self.segments.remove(&last);
             report.removed_segments += 1;
         }

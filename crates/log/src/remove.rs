@@ -82,20 +82,25 @@ impl Log {
 
     /// Takes a segment out of the log and marks its files as deleted.
     pub(crate) fn remove_segment(&mut self, base_offset: Offset, now: Now) -> Result<(), LogError> {
-        self.mark_segment_deleted(base_offset, now)?;
+        self.mark_segment_deleted(base_offset, false, now)?;
         self.segments.remove(&base_offset);
         Ok(())
     }
 
-    /// Marks the files of a segment and its snapshot as deleted.
-    pub(crate) fn mark_segment_deleted(&mut self, base_offset: Offset, now: Now) -> Result<(), LogError> {
+    /// Marks the files of a segment as deleted, and its snapshot unless it is to be kept.
+    pub(crate) fn mark_segment_deleted(
+        &mut self,
+        base_offset: Offset,
+        keep_snapshot: bool,
+        now: Now,
+    ) -> Result<(), LogError> {
         let Some(segment) = self.segments.get(&base_offset) else { return Ok(()) };
         let shared = segment.shared.clone();
         self.sync.forget(&shared);
         let path = shared.file.path();
-        let mut paths = shared.mark_deleted(DELETED_SUFFIX).during("rename", &path)?;
+        let mut paths = shared.set_mark(DELETED_SUFFIX).during("rename", &path)?;
         self.sync.renamed_in(&self.dir);
-        if self.snapshots.remove(&base_offset) {
+        if !keep_snapshot && self.snapshots.remove(&base_offset) {
             let from = segment_path(&self.dir, base_offset, SNAPSHOT_SUFFIX);
             let to = segment_path(&self.dir, base_offset, &format!("{SNAPSHOT_SUFFIX}{DELETED_SUFFIX}"));
             self.unsynced_files.remove(&from);

@@ -31,7 +31,7 @@ pub(crate) struct SegmentShared {
 #[derive(Debug)]
 struct Place {
     dir: PathBuf,
-    /// Follows the names of all of the segment's files: empty, or `.deleted`.
+    /// Follows the names of all of the segment's files: empty, `.deleted`, or of compaction `.cleaned` and `.swap`.
     mark: &'static str,
 }
 
@@ -60,6 +60,19 @@ impl SegmentShared {
             file: SegmentFile::new(disk, segment_path(dir, base_offset, LOG_SUFFIX)),
             index_interval_bytes,
             place: Mutex::new(Place { dir: dir.to_path_buf(), mark: "" }),
+            indexes: Mutex::default(),
+        }
+    }
+
+    /// A segment that begins where this one does, none of whose files is there yet; `mark` follows their names.
+    pub fn sibling(&self, mark: &'static str) -> Self {
+        let dir = self.place.lock().dir.clone();
+        let log = segment_path(&dir, self.base_offset, &format!("{LOG_SUFFIX}{mark}"));
+        Self {
+            base_offset: self.base_offset,
+            file: SegmentFile::new(self.file.disk().clone(), log),
+            index_interval_bytes: self.index_interval_bytes,
+            place: Mutex::new(Place { dir, mark }),
             indexes: Mutex::default(),
         }
     }
@@ -244,8 +257,28 @@ impl SegmentShared {
         }
     }
 
-    /// Marks the segment's files as deleted by their names; returns the new paths. Readers go on.
-    pub fn mark_deleted(&self, mark: &'static str) -> io::Result<Vec<PathBuf>> {
+    /// Opens the file and loads the indexes of a segment of `size` bytes, so that those who hold on to it need no names
+    /// any more.
+    pub fn pin(&self, size: u64) -> Result<(), LogError> {
+        self.file.reader().during("open", &self.file.path())?;
+        self.sparse(size)?;
+        self.with_txn(|_| ())
+    }
+
+    /// Removes the segment's files.
+    pub fn remove_files(&self) -> Result<(), LogError> {
+        for suffix in crate::names::SEGMENT_SUFFIXES {
+            let path = self.path(suffix);
+            match self.disk().remove_file(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e).during("remove", &path),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets `mark` follow the names of the segment's files (`.deleted`, say); returns the new paths. Readers go on.
+    pub fn set_mark(&self, mark: &'static str) -> io::Result<Vec<PathBuf>> {
         let mut place = self.place.lock();
         let mut renamed = Vec::new();
         for suffix in crate::names::SEGMENT_SUFFIXES {
@@ -397,14 +430,19 @@ impl Segment {
         Ok(if max.is_some() { max.get() } else { self.modified_ms })
     }
 
-    /// How long the segment has waited to be rolled, in milliseconds: by the records' time if they have
-    /// one, else by the clock.
-    pub fn waited_for_roll_ms(&mut self, now_ms: i64, timestamp: TimestampMs) -> Result<i64, LogError> {
+    /// The highest timestamp of the first batch; none if there is no batch.
+    pub fn first_timestamp(&mut self) -> Result<Option<TimestampMs>, LogError> {
         if self.first_timestamp.is_none() && self.size > 0 {
             let first = self.shared.headers(0, self.size)?.next_span().map_err(|e| self.shared.walk_error(e))?;
             self.first_timestamp = first.map(|s| s.max_timestamp);
         }
-        Ok(match self.first_timestamp {
+        Ok(self.first_timestamp)
+    }
+
+    /// How long the segment has waited to be rolled, in milliseconds: by the records' time if they have
+    /// one, else by the clock.
+    pub fn waited_for_roll_ms(&mut self, now_ms: i64, timestamp: TimestampMs) -> Result<i64, LogError> {
+        Ok(match self.first_timestamp()? {
             Some(first) if first.is_some() => timestamp.since_ms(first),
             _ => now_ms - self.created_ms,
         })

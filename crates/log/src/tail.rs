@@ -130,6 +130,8 @@ pub(crate) struct Runs {
     taken_at: Monotonic,
     /// Everything below is in the segment's file.
     written: Offset,
+    /// Below it readers are not served from here.
+    floor: Offset,
 }
 
 /// What the cache took back.
@@ -150,6 +152,12 @@ impl Runs {
         let runs: Vec<Run> = self.list.drain(..n).collect();
         let writer = if self.writer.as_ref().is_some_and(|w| w.chunk().is(&chunk)) { self.writer.take() } else { None };
         Some(Evicted { bytes: chunk.capacity(), _runs: runs, _writer: writer })
+    }
+
+    /// The offset behind the last batch in the oldest chunk.
+    fn oldest_chunk_ends_at(&self) -> Option<Offset> {
+        let chunk = &self.list.front()?.chunk;
+        self.list.iter().take_while(|r| r.chunk.is(chunk)).last().map(|r| r.next_offset)
     }
 
     /// Makes room for `size` bytes that belong at `position` in the file. Returns the size of a chunk taken for it.
@@ -283,7 +291,7 @@ impl Tail {
         let runs = self.runs.lock();
         let list = &runs.list;
         // In a log with gaps the batch before the first kept one may still hold `from`.
-        if list.front().is_none_or(|r| r.base_offset > from) {
+        if from < runs.floor || list.front().is_none_or(|r| r.base_offset > from) {
             return None;
         }
         let first = list.partition_point(|r| r.next_offset <= from);
@@ -307,6 +315,23 @@ impl Tail {
             }
         }
         Some(out)
+    }
+
+    /// Serves nothing below `offset` any more: compaction has put other batches there.
+    pub fn forget_below(&self, offset: Offset) {
+        let mut freed = Vec::new();
+        {
+            let mut runs = self.runs.lock();
+            runs.floor = runs.floor.max(offset);
+            while runs.oldest_chunk_ends_at().is_some_and(|end| end <= offset)
+                && let Some(evicted) = runs.give_up_oldest()
+            {
+                freed.push(evicted);
+            }
+        }
+        for evicted in freed {
+            self.cache.gave(self.id, evicted.bytes);
+        }
     }
 
     /// Forgets everything: the log was cut, or is closed.

@@ -78,7 +78,7 @@ impl Log {
         // The one to come may have the name of one that goes.
         let bases: Vec<Offset> = self.segments.keys().rev().copied().collect();
         for base in bases {
-            self.mark_segment_deleted(base, now)?;
+            self.mark_segment_deleted(base, false, now)?;
         }
         self.sync_dir()?;
         self.segments.clear();
@@ -97,6 +97,7 @@ impl Log {
     fn after_cut(&mut self, offset: Offset) {
         self.log_end_offset = offset;
         self.recovery_point = self.recovery_point.min(offset);
+        self.first_dirty = self.first_dirty.min(offset);
         self.sync.truncated(offset);
         self.refresh_sealed();
     }

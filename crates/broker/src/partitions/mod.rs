@@ -3,6 +3,7 @@
 //! Kafka's counterpart is `ReplicaManager`. Partitions come and go by metadata (see [`crate::publish`]), never by
 //! request.
 
+mod compaction;
 mod describe;
 mod partition;
 mod read;

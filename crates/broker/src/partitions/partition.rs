@@ -73,7 +73,7 @@ pub struct Appended {
 pub struct Partition {
     pub id: TopicIdPartition,
     pub name: TopicPartition,
-    io: Io,
+    pub(super) io: Io,
     settings: RwLock<Arc<Settings>>,
     directory: RwLock<Arc<Directory>>,
     pub(super) state: Mutex<State>,
@@ -385,7 +385,7 @@ impl Partition {
     }
 
     /// Logs a failure of the disk and turns it into what a client is told.
-    pub(super) fn storage_failed(&self, e: LogError) -> Failure {
+    pub(crate) fn storage_failed(&self, e: LogError) -> Failure {
         match &e {
             LogError::Io { .. } => error!(partition = %self.name, "storage failed: {e}"),
             LogError::Corrupt { .. } => error!(partition = %self.name, "{e}"),

@@ -14,6 +14,8 @@ pub struct Settings {
     pub log: LogConfig,
     pub replica: ReplicaConfig,
     pub max_message_bytes: usize,
+    /// `logrun.compact.requested.ms`.
+    pub compact_requested_ms: i64,
     compression: TargetCompression,
     timestamp_type: TimestampType,
     timestamp_before_max_ms: i64,
@@ -38,6 +40,10 @@ impl Settings {
                 flush_ms: topic.flush_ms,
                 delete: topic.cleanup_policy.delete,
                 compact: topic.cleanup_policy.compact,
+                min_cleanable_dirty_ratio: topic.min_cleanable_dirty_ratio,
+                min_compaction_lag_ms: topic.min_compaction_lag_ms,
+                max_compaction_lag_ms: topic.max_compaction_lag_ms,
+                delete_retention_ms: topic.delete_retention_ms,
                 max_message_bytes,
                 producer_id_expiration_ms,
                 durability: match topic.durability {
@@ -51,6 +57,7 @@ impl Settings {
                 replica_lag_time_max_ms,
             },
             max_message_bytes,
+            compact_requested_ms: topic.compact_requested_ms,
             compression: target(topic),
             timestamp_type: match topic.message_timestamp_type {
                 Timestamps::CreateTime => TimestampType::CreateTime,

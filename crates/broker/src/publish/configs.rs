@@ -15,6 +15,7 @@ pub fn apply(broker: &Arc<Broker>, image: &Arc<MetadataImage>, changes: &Changes
             ConfigResourceType::Topic => {
                 if let Some(topic) = image.topics.by_name(&resource.name) {
                     reconfigure(broker, topic, &broker.settings_of(&topic.name));
+                    broker.cleaner().wake();
                 }
             }
             ConfigResourceType::Broker => {

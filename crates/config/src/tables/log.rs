@@ -42,7 +42,7 @@ pub(super) static OPTIONS: &[ConfigKey] = broker_options![
     ("log.retention.check.interval.ms", Long, Text("300000"), AtLeast(1), Medium, ReadOnly, ACTIVE,
      "How often retention looks for segments to delete."),
     ("log.cleanup.policy", List, Text("delete"), ItemsOf(&["compact", "delete"]), Medium, ClusterWide, ACTIVE,
-     "What becomes of old records: `delete` by age and size, `compact` keeps the latest of each key, or both. Compaction is not done yet: until then `compact` keeps everything."),
+     "What becomes of old records: `delete` by age and size, `compact` keeps the latest of each key, or both. With neither they stay."),
     ("log.segment.delete.delay.ms", Long, Text("60000"), AtLeast(0), High, ClusterWide, ACTIVE,
      "How long a deleted segment's file stays on disk, for readers that still hold it."),
     ("log.flush.interval.messages", Long, Text("9223372036854775807"), AtLeast(1), High, ClusterWide, ACTIVE,

@@ -17,6 +17,8 @@ pub(super) static BROKER_OPTIONS: &[ConfigKey] = broker_options![
 
 #[rustfmt::skip]
 pub(super) static TOPIC_OPTIONS: &[ConfigKey] = resource_options![
+    ("logrun.compact.requested.ms", Long, Text("-1"), AtLeast(-1), [], ACTIVE,
+     "Compact now: the records that are there at this time (milliseconds since 1970) are compacted as soon as it comes, whatever `min.cleanable.dirty.ratio` says. The time of setting it is what is usually meant; -1 asks for nothing."),
     ("logrun.durability", String, Text("write"), OneOf(DURABILITIES), ["logrun.durability" * 1], ACTIVE,
      "When a record of this topic is acknowledged: `memory` once it can be read, `write` once the system has it (a killed process loses nothing), `sync` once the device has it (a power cut loses nothing)."),
 ];

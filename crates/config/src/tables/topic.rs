@@ -2,13 +2,13 @@
 
 use crate::key::DefaultValue::{Null, Text};
 use crate::key::Valid::{Any, AtLeast, Between, BetweenOrMinusOne, Fraction, ItemsOf, OneOf, ThrottledReplicas};
-use crate::key::Why::{Compaction, Needless, Quotas, Replicas, TieredStorage};
+use crate::key::Why::{Needless, Quotas, Replicas, TieredStorage};
 use crate::key::{ACTIVE, ConfigKey, broker_options, no, resource_options};
 
 #[rustfmt::skip]
 pub(super) static OPTIONS: &[ConfigKey] = resource_options![
     ("cleanup.policy", List, Text("delete"), ItemsOf(&["compact", "delete"]), ["log.cleanup.policy" * 1], ACTIVE,
-     "What becomes of old records: `delete` by age and size, `compact` keeps the latest of each key, or both. Compaction is not done yet: until then `compact` keeps everything."),
+     "What becomes of old records: `delete` by age and size, `compact` keeps the latest of each key, or both. With neither they stay."),
     ("compression.type", String, Text("producer"), OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), ["compression.type" * 1], ACTIVE,
      "How records are kept: `producer` as they come, or always with the named codec, or `uncompressed`."),
     ("compression.gzip.level", Int, Text("-1"), BetweenOrMinusOne(1, 9), ["compression.gzip.level" * 1], ACTIVE,
@@ -17,7 +17,7 @@ pub(super) static OPTIONS: &[ConfigKey] = resource_options![
      "The level when the broker compresses with lz4."),
     ("compression.zstd.level", Int, Text("3"), Between(-131_072, 22), ["compression.zstd.level" * 1], ACTIVE,
      "The level when the broker compresses with zstd."),
-    ("delete.retention.ms", Long, Text("86400000"), AtLeast(0), ["log.cleaner.delete.retention.ms" * 1], no(Compaction),
+    ("delete.retention.ms", Long, Text("86400000"), AtLeast(0), ["log.cleaner.delete.retention.ms" * 1], ACTIVE,
      "How long a tombstone stays after compaction has passed it, so that slow readers see the deletion."),
     ("file.delete.delay.ms", Long, Text("60000"), AtLeast(0), ["log.segment.delete.delay.ms" * 1], ACTIVE,
      "How long a deleted segment's file stays on disk, for readers that still hold it."),
@@ -37,7 +37,7 @@ pub(super) static OPTIONS: &[ConfigKey] = resource_options![
      "How much of a tiered partition stays on the broker's disk; -2 is as `retention.bytes`."),
     ("local.retention.ms", Long, Text("-2"), AtLeast(-2), ["log.local.retention.ms" * 1], no(TieredStorage),
      "How long records of a tiered partition stay on the broker's disk; -2 is as `retention.ms`."),
-    ("max.compaction.lag.ms", Long, Text("9223372036854775807"), AtLeast(1), ["log.cleaner.max.compaction.lag.ms" * 1], no(Compaction),
+    ("max.compaction.lag.ms", Long, Text("9223372036854775807"), AtLeast(1), ["log.cleaner.max.compaction.lag.ms" * 1], ACTIVE,
      "How long a record may wait for compaction at most."),
     ("max.message.bytes", Int, Text("1048588"), AtLeast(0), ["message.max.bytes" * 1], ACTIVE,
      "The largest record batch that is taken, as it arrives (compressed, if it is)."),
@@ -47,9 +47,9 @@ pub(super) static OPTIONS: &[ConfigKey] = resource_options![
      "How far a record's timestamp may lie in the past."),
     ("message.timestamp.type", String, Text("CreateTime"), OneOf(&["CreateTime", "LogAppendTime"]), ["log.message.timestamp.type" * 1], ACTIVE,
      "Whose time a record carries: `CreateTime` the producer's, `LogAppendTime` the broker's."),
-    ("min.cleanable.dirty.ratio", Double, Text("0.5"), Fraction(0.0, 1.0), ["log.cleaner.min.cleanable.ratio" * 1], no(Compaction),
+    ("min.cleanable.dirty.ratio", Double, Text("0.5"), Fraction(0.0, 1.0), ["log.cleaner.min.cleanable.ratio" * 1], ACTIVE,
      "Which share of a log must be uncompacted before compaction is worth it."),
-    ("min.compaction.lag.ms", Long, Text("0"), AtLeast(0), ["log.cleaner.min.compaction.lag.ms" * 1], no(Compaction),
+    ("min.compaction.lag.ms", Long, Text("0"), AtLeast(0), ["log.cleaner.min.compaction.lag.ms" * 1], ACTIVE,
      "How long a record stays uncompacted at least."),
     ("min.insync.replicas", Int, Text("1"), AtLeast(1), ["min.insync.replicas" * 1], ACTIVE,
      "How many replicas must have a record before `acks=all` is answered. With fewer in sync such a produce is refused."),

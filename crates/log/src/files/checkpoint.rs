@@ -1,5 +1,6 @@
 //! Offsets of many partitions in one file (Kafka's `OffsetCheckpointFile`): a log directory's
-//! `recovery-point-offset-checkpoint`, `log-start-offset-checkpoint` and `replication-offset-checkpoint`.
+//! `recovery-point-offset-checkpoint`, `log-start-offset-checkpoint`, `replication-offset-checkpoint` and
+//! `cleaner-offset-checkpoint`.
 //!
 //! ```text
 //! 0                     version
@@ -21,6 +22,8 @@ pub const RECOVERY_POINT_CHECKPOINT: &str = "recovery-point-offset-checkpoint";
 pub const LOG_START_OFFSET_CHECKPOINT: &str = "log-start-offset-checkpoint";
 /// Each partition's high watermark.
 pub const HIGH_WATERMARK_CHECKPOINT: &str = "replication-offset-checkpoint";
+/// Up to where each log is compacted (exclusive).
+pub const CLEANER_OFFSET_CHECKPOINT: &str = "cleaner-offset-checkpoint";
 
 const VERSION: &str = "0";
 

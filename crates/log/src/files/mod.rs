@@ -6,7 +6,8 @@ mod meta_properties;
 mod partition_metadata;
 
 pub use checkpoint::{
-    HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
+    CLEANER_OFFSET_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint,
+    RECOVERY_POINT_CHECKPOINT,
 };
 pub use clean_shutdown::{CLEAN_SHUTDOWN_FILE, CleanShutdown};
 pub use meta_properties::{META_PROPERTIES, MetaProperties};

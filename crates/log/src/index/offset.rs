@@ -57,6 +57,11 @@ impl OffsetIndex {
         self.entries.list.is_empty()
     }
 
+    /// The length of the index file.
+    pub fn bytes(&self) -> u64 {
+        (self.len() * OFFSET_ENTRY_BYTES) as u64
+    }
+
     /// Whether one more entry would exceed an index file of `bytes_max`.
     pub fn is_full(&self, bytes_max: u64) -> bool {
         ((self.len() + 1) * OFFSET_ENTRY_BYTES) as u64 > bytes_max

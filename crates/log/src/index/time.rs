@@ -64,6 +64,11 @@ impl TimeIndex {
         self.entries.list.is_empty()
     }
 
+    /// The length of the index file.
+    pub fn bytes(&self) -> u64 {
+        (self.len() * TIME_ENTRY_BYTES) as u64
+    }
+
     /// Whether one more entry, and the last one at closing, would exceed an index file of `bytes_max`.
     pub fn is_full(&self, bytes_max: u64) -> bool {
         ((self.len() + 2) * TIME_ENTRY_BYTES) as u64 > bytes_max
