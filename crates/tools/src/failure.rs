@@ -6,10 +6,22 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+/// Who is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The command line, or a file.
+    Usage,
+    /// The cluster can't be reached.
+    Unreachable,
+    /// The cluster, or the tool itself, refuses.
+    Refused,
+}
+
 /// A tool that ends early.
 #[derive(Debug)]
 pub struct Failure {
     message: String,
+    kind: Kind,
     stdout: bool,
     code: u8,
 }
@@ -17,17 +29,27 @@ pub struct Failure {
 impl Failure {
     /// A message to standard error, and exit code 1.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), stdout: false, code: 1 }
+        Self { message: message.into(), kind: Kind::Refused, stdout: false, code: 1 }
     }
 
     /// A command line that can't be obeyed.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self::new(message)
+        Self { kind: Kind::Usage, ..Self::new(message) }
+    }
+
+    /// A cluster that can't be reached.
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Unreachable, ..Self::new(message) }
+    }
+
+    /// Whether what was asked was refused: not a wrong command line, a cluster out of reach or closed output.
+    pub fn is_refusal(&self) -> bool {
+        self.kind == Kind::Refused && !self.message.is_empty()
     }
 
     /// A message to standard output: some of Kafka's tools report there.
     pub fn printed(message: impl Into<String>) -> Self {
-        Self { message: message.into(), stdout: true, code: 1 }
+        Self { stdout: true, ..Self::new(message) }
     }
 
     /// Ends with `code` instead of 1.

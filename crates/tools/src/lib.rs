@@ -4,8 +4,24 @@
 //! them. A tool talks to a broker through the client library and never reaches into one; the command line
 //! (`logrun-cli`) finds a tool here by the name it is called by.
 
+mod all_groups;
+mod api_versions;
+mod cluster;
+mod configs;
+mod datetime;
+mod errors;
 mod failure;
+mod files;
+mod filter;
+mod groups;
+mod log_dirs;
+mod offsets;
 pub mod options;
+mod records;
+mod scram;
+mod session;
+mod text;
+mod topics;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -26,7 +42,16 @@ pub struct Tool {
 }
 
 /// The tools, by name.
-pub const TOOLS: &[Tool] = &[];
+pub const TOOLS: &[Tool] = &[
+    api_versions::TOOL,
+    configs::TOOL,
+    groups::TOOL,
+    records::TOOL,
+    offsets::TOOL,
+    all_groups::TOOL,
+    log_dirs::TOOL,
+    topics::TOOL,
+];
 
 /// The release of Apache Kafka whose tools these are, which is what scripts look for, and our own.
 fn version() -> String {

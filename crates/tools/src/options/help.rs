@@ -11,7 +11,8 @@ const WIDTH: usize = 100;
 impl Syntax {
     /// The page.
     pub fn help(&self) -> String {
-        let mut text = format!("{}\n\nUsage: {} [OPTIONS] {}\n", self.about, self.tool, self.words);
+        let mut text =
+            format!("{}.\n\nUsage: {} [OPTIONS] {}\n", self.about.trim_end_matches('.'), self.tool, self.words);
         while text.ends_with(" \n") {
             text.replace_range(text.len() - 2.., "\n");
         }

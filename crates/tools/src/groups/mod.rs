@@ -1,0 +1,268 @@
+//! `kafka-consumer-groups`: groups, their members, lag and offsets (Kafka's `ConsumerGroupCommand`).
+//!
+//! Apache Kafka's tool ends with 0 also when the cluster refused what was asked, and says so on standard output;
+//! scripts know it so. Only a command line that can't be obeyed and a cluster that can't be reached end with 1.
+
+mod delete;
+mod describe;
+pub mod lookup;
+pub mod plan;
+mod reset;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::cluster::list_groups;
+use crate::failure::Failure;
+use crate::options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Given, HELP, Opt, Syntax, VERSION};
+use crate::session::{Session, block_on};
+use crate::text::title;
+use crate::{Out, Tool};
+
+pub const TOOL: Tool = Tool { name: "kafka-consumer-groups", about: SYNTAX.about, run };
+
+/// The ways to say where a group shall go on.
+const SCENARIOS: [&str; 9] = [
+    "to-offset",
+    "shift-by",
+    "to-datetime",
+    "by-duration",
+    "by-period",
+    "to-earliest",
+    "to-latest",
+    "to-current",
+    "from-file",
+];
+
+const SYNTAX: Syntax = Syntax {
+    tool: "kafka-consumer-groups",
+    about: "Lists and describes consumer groups, deletes them, and moves their offsets",
+    words: "",
+    options: &[
+        HELP,
+        VERSION,
+        BOOTSTRAP_SERVER,
+        COMMAND_CONFIG,
+        Opt::flag("list", "List the groups."),
+        Opt::flag("describe", "Show a group's partitions with their offsets and lag, or its members or state."),
+        Opt::flag("delete", "Delete groups with their offsets."),
+        Opt::flag("delete-offsets", "Delete a group's offsets of some topics."),
+        Opt::flag(
+            "reset-offsets",
+            "Move where a group without active members goes on. Shows what it would do unless --execute is given.",
+        ),
+        Opt::value("group", "GROUP", "The group. Can be given several times."),
+        Opt::flag("all-groups", "All groups."),
+        Opt::value("topic", "TOPIC", "A topic, or some of its partitions: `topic:0,1`. Can be given several times."),
+        Opt::flag("all-topics", "All topics of which the group has committed offsets."),
+        Opt::value("timeout", "MS", "How long to wait for an answer (5000)."),
+        Opt::flag("dry-run", "With --reset-offsets: show, change nothing."),
+        Opt::flag("execute", "With --reset-offsets: do it."),
+        Opt::flag("export", "With --reset-offsets: print as CSV, for --from-file."),
+        Opt::value("to-offset", "OFFSET", "Go on at this offset."),
+        Opt::value(
+            "from-file",
+            "FILE",
+            "Go on where a CSV file says: topic,partition,offset (with the group before it, for several).",
+        ),
+        Opt::value(
+            "to-datetime",
+            "YYYY-MM-DDTHH:mm:SS.sss",
+            "Go on with the first records since then (UTC unless a zone is behind it).",
+        ),
+        Opt::value("by-duration", "PnDTnHnMnS", "Go on with the first records since so long ago."),
+        Opt::value("by-period", "PnDTnHnMnS", "The same as --by-duration, which is Kafka's name for it."),
+        Opt::flag("to-earliest", "Go on with the first records there are."),
+        Opt::flag("to-latest", "Go on with the records that are still to come."),
+        Opt::flag("to-current", "Stay at the committed offsets (for --export); at the end where there are none."),
+        Opt::value("shift-by", "N", "Go on so many records later, or earlier if negative."),
+        Opt::flag("members", "With --describe: the members."),
+        Opt::flag("verbose", "With --describe: more columns."),
+        Opt::flag("offsets", "With --describe: offsets and lag, which is also what it shows if nothing is said."),
+        Opt::maybe(
+            "state",
+            "STATES",
+            "With --describe: the state. With --list: states, or only groups in these (stable,empty).",
+        ),
+        Opt::maybe("type", "TYPES", "With --list: types, or only groups of these (classic,consumer)."),
+        Opt::value("validate-regex", "REGEX", "Say whether this is a regular expression that a subscription can use."),
+    ],
+    examples: &[
+        "--bootstrap-server localhost:9092 --list",
+        "--bootstrap-server localhost:9092 --describe --group billing",
+        "--bootstrap-server localhost:9092 --group billing --topic orders --reset-offsets --to-datetime 2026-11-01T00:00:00.000 --execute",
+    ],
+};
+
+fn run(args: &[OsString]) -> ExitCode {
+    crate::tool(&SYNTAX, args, |given, out| {
+        check_options(given)?;
+        if let Some(regex) = given.value("validate-regex")? {
+            let verdict = match regex::Regex::new(regex) {
+                Ok(_) => "is valid.".to_owned(),
+                Err(e) => format!(
+                    "is invalid: {}.",
+                    e.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ")
+                ),
+            };
+            return Ok(writeln!(out, "The regular expression `{regex}` {verdict}")?);
+        }
+        block_on(act(given, out)).map_err(told_as_kafka_does)
+    })
+}
+
+/// What the cluster refuses is told on standard output and is no failure to the shell.
+fn told_as_kafka_does(failure: Failure) -> Failure {
+    match failure.is_refusal() {
+        true => failure.prefixed("\nError: Executing consumer group command failed due to ", true).code(0),
+        false => failure,
+    }
+}
+
+fn check_options(given: &Given<'_>) -> Result<(), Failure> {
+    let wrong = |message: &str| Err(given.syntax.wrong(message));
+    if given.has("validate-regex") {
+        return Ok(());
+    }
+    given.require(&["bootstrap-server"])?;
+    let scope = given.has("group") || given.has("all-groups");
+    for option in ["members", "verbose", "offsets"] {
+        given.only_with(option, &["describe"])?;
+    }
+    given.only_with("state", &["describe", "list"])?;
+    given.only_with("type", &["list"])?;
+    if given.has("describe") {
+        if !scope {
+            return wrong("Option [describe] takes one of these options: [group], [all-groups]");
+        }
+        if given.count(&["members", "offsets", "state"]) > 1 {
+            return wrong("Option [describe] takes at most one of these options: [members], [offsets], [state]");
+        }
+        if given.value("state")?.is_some() {
+            return wrong("Option [describe] does not take a value for [state]");
+        }
+    }
+    if given.has("delete") {
+        if !scope {
+            return wrong("Option [delete] takes one of these options: [group], [all-groups]");
+        }
+        if given.has("topic") {
+            return wrong("The consumer does not support topic-specific offset deletion from a consumer group.");
+        }
+    }
+    if given.has("delete-offsets") && !(given.has("group") && given.has("topic")) {
+        return wrong("Option [delete-offsets] takes the following options: [group], [topic]");
+    }
+    if given.has("reset-offsets") {
+        if given.has("dry-run") && given.has("execute") {
+            return wrong("Option [reset-offsets] only accepts one of [execute] and [dry-run]");
+        }
+        if !scope {
+            return wrong("Option [reset-offsets] takes one of these options: [group], [all-groups]");
+        }
+        for scenario in SCENARIOS {
+            given.exclusive(scenario, &SCENARIOS)?;
+        }
+        if given.count(&SCENARIOS) == 0 {
+            let known: Vec<String> = SCENARIOS.iter().map(|s| format!("--{s}")).collect();
+            return wrong(&format!(
+                "Option '[reset-offsets]' requires one of the following scenarios: {}",
+                known.join(", ")
+            ));
+        }
+        if given.count(&["all-topics", "topic", "from-file"]) == 0 {
+            return wrong("One of the reset scopes should be defined: --all-topics, --topic.");
+        }
+    }
+    given.exclusive("group", &["all-groups", "list"])?;
+    given.exclusive("topic", &["list", "describe", "delete"])?;
+    if given.count(&["list", "describe", "delete", "delete-offsets", "reset-offsets"]) != 1 {
+        return wrong(
+            "Command must include exactly one action: --list, --describe, --delete, --reset-offsets, --delete-offsets, --validate-regex",
+        );
+    }
+    Ok(())
+}
+
+async fn act(given: &Given<'_>, out: &mut Out) -> Result<(), Failure> {
+    let session = Session::of(given)?;
+    if given.has("list") {
+        list(given, out, &session).await
+    } else if given.has("describe") {
+        describe::describe(given, out, &session).await
+    } else if given.has("delete") {
+        delete::groups(given, out, &session).await
+    } else if given.has("delete-offsets") {
+        delete::offsets(given, out, &session).await
+    } else {
+        reset::reset(given, out, &session).await
+    }
+}
+
+/// The names in a comma-separated list, or an error that lists the right ones.
+fn named<'v>(what: &str, text: Option<&str>, valid: &[&'v str]) -> Result<Vec<&'v str>, Failure> {
+    let text = text.unwrap_or_default();
+    let parts = text.split(',').map(str::trim).filter(|p| !p.is_empty());
+    parts
+        .map(|part| {
+            let plain = |name: &str| name.replace('_', "").to_lowercase();
+            valid.iter().copied().find(|v| plain(v) == plain(part)).ok_or_else(|| {
+                SYNTAX.wrong(format!("Invalid {what} list '{text}'. Valid {what}s are: {}", valid.join(", ")))
+            })
+        })
+        .collect()
+}
+
+async fn list(given: &Given<'_>, out: &mut Out, session: &Session) -> Result<(), Failure> {
+    let states = ["Empty", "Stable", "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling", "Dead"];
+    let states = named("state", given.value("state")?, &states)?;
+    let types = named("type", given.value("type")?, &["Classic", "Consumer"])?;
+    let mut groups = consumer_groups(session).await?;
+    groups.retain(|g| {
+        (states.is_empty() || states.iter().any(|s| *s == &*g.group_state))
+            && (types.is_empty() || types.iter().any(|t| *t == title(&g.group_type)))
+    });
+    let (with_type, with_state) = (given.has("type"), given.has("state"));
+    if !with_type && !with_state {
+        for group in &groups {
+            writeln!(out, "{}", group.group_id)?;
+        }
+        return Ok(());
+    }
+    let width = 10 + groups.iter().map(|g| g.group_id.chars().count()).fold(15, usize::max);
+    let mut line = |group: &str, kind: &str, state: &str| {
+        write!(out, "{group:<width$}")?;
+        if with_type {
+            write!(out, " {kind:<20}")?;
+        }
+        if with_state {
+            write!(out, " {state:<20}")?;
+        }
+        writeln!(out)
+    };
+    line("GROUP", "TYPE", "STATE")?;
+    for group in &groups {
+        line(&group.group_id, &title(&group.group_type), &group.group_state)?;
+    }
+    Ok(())
+}
+
+type ListedGroup = logrun_wire::messages::list_groups_response::ListedGroup;
+
+/// The groups of consumers: not those of Connect, streams or share consumers.
+async fn consumer_groups(session: &Session) -> Result<Vec<ListedGroup>, Failure> {
+    let mut groups = list_groups(session, &[], &[]).await?;
+    groups.retain(|g| {
+        matches!(&*g.protocol_type, "" | "consumer") && matches!(&*title(&g.group_type), "" | "Classic" | "Consumer")
+    });
+    Ok(groups)
+}
+
+/// The groups that the command line names.
+async fn chosen(given: &Given<'_>, session: &Session) -> Result<Vec<String>, Failure> {
+    if given.has("all-groups") {
+        return Ok(consumer_groups(session).await?.into_iter().map(|g| g.group_id.to_string()).collect());
+    }
+    Ok(given.values("group").into_iter().map(str::to_owned).collect())
+}

@@ -1,0 +1,156 @@
+//! One tool's talk with one cluster: the client, made from a tool's options, on a runtime of one thread.
+//!
+//! What the client answers becomes the sentences that Kafka's tools print ([`Failure`]).
+
+use std::future::Future;
+use std::time::Duration;
+
+use logrun_client::{Call, Client, Config, CoordinatorKey, Error, Target};
+use logrun_wire::Request;
+
+use crate::errors;
+use crate::failure::Failure;
+use crate::files::{self, Properties};
+use crate::options::Given;
+
+/// Runs a future on a runtime of one thread: starting more costs a tool more than it can gain.
+///
+/// # Errors
+/// What the future gives, or the runtime can't be made.
+pub fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::new(format!("can't start: {e}")))?;
+    let result = runtime.block_on(future);
+    // Sockets close with the process; nothing that still runs is waited for.
+    runtime.shutdown_background();
+    result
+}
+
+/// A cluster to ask.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub client: Client,
+}
+
+impl Session {
+    /// Of the usual options: `--bootstrap-server` (or `--bootstrap-controller` where the tool has it) and
+    /// `--command-config`.
+    ///
+    /// # Errors
+    /// The file can't be read, or the configuration is wrong.
+    pub fn of(given: &Given<'_>) -> Result<Self, Failure> {
+        Self::with(properties(given)?)
+    }
+
+    /// Of a configuration.
+    ///
+    /// # Errors
+    /// The configuration is wrong.
+    pub fn with(properties: Properties) -> Result<Self, Failure> {
+        let client = Client::connect(&config(properties)).map_err(|e| failure(&e))?;
+        Ok(Self { client })
+    }
+
+    /// A call to any broker.
+    ///
+    /// # Errors
+    /// See [`failure`].
+    pub async fn any<R: Request>(&self, request: R) -> Result<R::Response, Failure> {
+        self.call(Target::Any, request).await.map_err(|e| failure(&e))
+    }
+
+    /// A call to the controller.
+    ///
+    /// # Errors
+    /// See [`failure`].
+    pub async fn controller<R: Request>(&self, request: R) -> Result<R::Response, Failure> {
+        self.call(Target::Controller, request).await.map_err(|e| failure(&e))
+    }
+
+    /// A call to one broker.
+    ///
+    /// # Errors
+    /// See [`failure`].
+    pub async fn node<R: Request>(&self, node: i32, request: R) -> Result<R::Response, Failure> {
+        self.call(Target::Node(node.into()), request).await.map_err(|e| failure(&e))
+    }
+
+    /// A call to a group's coordinator.
+    ///
+    /// # Errors
+    /// See [`failure`].
+    pub async fn group<R: Request>(&self, group: &str, request: R) -> Result<R::Response, Failure> {
+        self.call(Target::Coordinator(CoordinatorKey::Group(group.into())), request).await.map_err(|e| failure(&e))
+    }
+
+    /// Any call, with the client's own error.
+    ///
+    /// # Errors
+    /// The client's.
+    pub async fn call<R: Request>(&self, to: impl Into<Call>, request: R) -> Result<R::Response, Error> {
+        self.client.call(to, request).await
+    }
+}
+
+/// The client's configuration from a tool's options.
+///
+/// # Errors
+/// The file can't be read; both or neither of the bootstrap options are given.
+pub fn properties(given: &Given<'_>) -> Result<Properties, Failure> {
+    let declared = |name: &str| given.syntax.options.iter().any(|o| o.name == name);
+    let mut properties = match given.value("command-config")? {
+        Some(path) => files::load(path)?,
+        None => Properties::new(),
+    };
+    let server = given.value("bootstrap-server")?;
+    let controller = if declared("bootstrap-controller") { given.value("bootstrap-controller")? } else { None };
+    match (server, controller) {
+        (Some(_), Some(_)) => {
+            Err(given.syntax.wrong("You cannot specify both --bootstrap-controller and --bootstrap-server."))
+        }
+        (Some(server), None) => {
+            properties.remove("bootstrap.controllers");
+            properties.insert("bootstrap.servers".to_owned(), server.to_owned());
+            Ok(properties)
+        }
+        (None, Some(controller)) => {
+            properties.remove("bootstrap.servers");
+            properties.insert("bootstrap.controllers".to_owned(), controller.to_owned());
+            Ok(properties)
+        }
+        (None, None) if declared("bootstrap-controller") => {
+            Err(given.syntax.wrong("You must specify either --bootstrap-controller or --bootstrap-server."))
+        }
+        (None, None) => Err(given.syntax.wrong("Missing required argument \"[bootstrap-server]\"")),
+    }
+}
+
+/// The client's configuration. Names that no client knows are passed over, as Kafka's own tools do: files are shared.
+pub fn config(properties: Properties) -> Config {
+    properties.into_iter().fold(Config::default().lenient(), |config, (name, value)| config.set(name, value))
+}
+
+/// How long a tool waits before it looks again at something that has no event of its own.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What a call came to, in the words that Kafka's tools use.
+pub fn failure(error: &Error) -> Failure {
+    match error {
+        Error::Connect { .. } | Error::Disconnected { .. } | Error::Authentication { .. } | Error::TimedOut { .. } => {
+            Failure::unreachable(errors::sentence(error))
+        }
+        Error::Config(_) => Failure::usage(error.to_string()),
+        _ => Failure::new(errors::sentence(error)),
+    }
+}
+
+/// A response's error, if it is one.
+///
+/// # Errors
+/// It is: in the broker's words, or else in Kafka's for the code.
+pub fn check(code: i16, message: Option<&str>) -> Result<(), Failure> {
+    match code {
+        0 => Ok(()),
+        _ => Err(Failure::new(errors::message(code, message))),
+    }
+}
