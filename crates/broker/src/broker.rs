@@ -20,6 +20,7 @@ use crate::controller::Controller;
 use crate::directories::Fatal;
 use crate::groups::{Groups, OFFSETS_TOPIC};
 use crate::logs::Logs;
+use crate::moves::Moves;
 use crate::partitions::{Partitions, Settings};
 use crate::producer_ids::ProducerIds;
 
@@ -55,6 +56,7 @@ pub struct Broker {
     controller: Arc<Controller>,
     logs: Logs,
     fatal: Arc<Fatal>,
+    moves: Moves,
     partitions: Partitions,
     groups: Groups,
     producer_ids: ProducerIds,
@@ -78,6 +80,8 @@ impl Broker {
             group_consumer_session_timeout_ms: i64::from(groups.consumer_session_timeout_ms),
             ..GroupConfig::default()
         };
+        let threads = config.logs.alter_dirs_threads.and_then(|n| usize::try_from(n).ok());
+        let moves_at_a_time = threads.unwrap_or_else(|| logs.directories().len());
         let limits = SessionLimits {
             slots: config.fetch.max_incremental_session_cache_slots.max(0) as usize,
             min_eviction: FETCH_SESSION_EVICTION,
@@ -94,6 +98,7 @@ impl Broker {
             open: AtomicBool::new(false),
             image: RwLock::new(image.clone()),
             controller,
+            moves: Moves::new(moves_at_a_time),
             logs,
             fatal,
             partitions: Partitions::default(),
@@ -174,6 +179,10 @@ impl Broker {
 
     pub fn logs(&self) -> &Logs {
         &self.logs
+    }
+
+    pub(crate) fn moves(&self) -> &Moves {
+        &self.moves
     }
 
     pub(crate) fn fatal(&self) -> &Fatal {

@@ -15,6 +15,7 @@ pub mod errors;
 mod groups;
 mod handlers;
 pub mod logs;
+mod moves;
 mod partitions;
 mod producer_ids;
 mod publish;

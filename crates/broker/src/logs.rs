@@ -3,6 +3,8 @@
 //! Kafka's counterpart is `LogManager`. What a directory holds is found once, at start; from then on only this
 //! module adds and removes partitions' directories. The metadata log is not among them.
 
+mod moved;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +23,8 @@ use tracing::{error, info, warn};
 
 use crate::directories::{Directory, Room, shown};
 use crate::partitions::Partition;
+
+pub use moved::FutureDir;
 
 /// A directory found at start whose partition has not been asked for yet.
 #[derive(Debug)]
@@ -72,6 +76,8 @@ pub struct Logs {
     found: Mutex<BTreeMap<TopicPartition, Vec<Found>>>,
     /// In which directory each open partition lies.
     placed: Mutex<BTreeMap<TopicIdPartition, usize>>,
+    /// Copies that the process before has not come to the end of.
+    futures: Mutex<Vec<(TopicPartition, usize, PathBuf)>>,
     /// Deleted partitions whose files go when their delay is over.
     removals: Mutex<Vec<(Monotonic, Removals)>>,
 }
@@ -92,6 +98,7 @@ impl Logs {
         let mut found: BTreeMap<TopicPartition, Vec<Found>> = BTreeMap::new();
         let mut checkpoints = Vec::new();
         let mut removals = Vec::new();
+        let mut futures = Vec::new();
         let mut dirs = dirs;
         for i in 0..dirs.dirs().len() {
             if !dirs.dirs()[i].online {
@@ -115,9 +122,7 @@ impl Logs {
                     DirKind::Delete => {
                         removals.push((Monotonic::default(), Removals::of_dir(env.io.disk.clone(), p.path)));
                     }
-                    DirKind::Future => {
-                        warn!("{} is half of a move between directories and is left alone", p.path.display())
-                    }
+                    DirKind::Future => futures.push((p.partition, i, p.path)),
                     DirKind::Stray => info!("{} belongs to no topic; remove it if it is not needed", p.path.display()),
                 }
             }
@@ -132,6 +137,7 @@ impl Logs {
             checkpoints,
             found: Mutex::new(found),
             placed: Mutex::default(),
+            futures: Mutex::new(futures),
             removals: Mutex::new(removals),
         })
     }
@@ -264,7 +270,7 @@ impl Logs {
     fn take_found(&self, id: TopicIdPartition, name: &TopicPartition) -> Result<Option<Found>, LogError> {
         let mut all = self.found.lock();
         let Some(found) = all.get_mut(name) else { return Ok(None) };
-        let mut own = 0;
+        let (mut own, mut own_end) = (0, None);
         if found.len() > 1 {
             for (i, f) in found.iter().enumerate() {
                 let path = f.path.join(PARTITION_METADATA);
@@ -274,7 +280,10 @@ impl Logs {
                     source: e.into(),
                 })?;
                 if text.and_then(|t| PartitionMetadata::decode(&t).ok()).is_some_and(|m| m.topic_id == id.topic_id) {
-                    own = i;
+                    let end = Some(self.log_end_in(&f.path)?);
+                    if end > own_end {
+                        (own, own_end) = (i, end);
+                    }
                 }
             }
             error!("{} directories hold {name}; {} is taken", found.len(), found[own].path.display());

@@ -157,6 +157,7 @@ impl Broker {
     /// directories are not marked as cleanly shut down.
     pub async fn close(self: &Arc<Self>, metadata_dir: PathBuf) {
         self.groups().stop();
+        self.moves().leave().await;
         let partitions = self.partitions().all_online();
         let count = partitions.len();
         // Side by side, because each writes some small files.

@@ -16,6 +16,7 @@ mod dirs;
 mod error;
 mod files;
 mod flush;
+mod future;
 mod index;
 mod log;
 mod lookup;

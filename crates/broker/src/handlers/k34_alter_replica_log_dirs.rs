@@ -1,8 +1,8 @@
 //! AlterReplicaLogDirs (key 34, versions 1–2; KIP-113): moves a replica to another log directory of its broker.
 //!
-//! To be told the directory that it lies in already changes nothing and is no error. A directory that is not of
-//! `log.dirs` is LOG_DIR_NOT_FOUND, one that has failed KAFKA_STORAGE_ERROR. A real move, which only a broker with
-//! several directories can be asked for, is not built yet: it is not attempted, and says so.
+//! The answer says that the move has begun; DescribeLogDirs tells how far it has come. To be told the directory that it
+//! lies in already changes nothing and is no error, but ends a move to elsewhere. A directory that is not of `log.dirs`
+//! is LOG_DIR_NOT_FOUND, one that has failed KAFKA_STORAGE_ERROR.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use logrun_wire::messages::AlterReplicaLogDirsRequest;
 use logrun_wire::messages::alter_replica_log_dirs_response::{
     AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult, AlterReplicaLogDirsResponse,
 };
-use tracing::warn;
 
 use super::find_topic;
 use crate::Broker;
 use crate::context::RequestContext;
 use crate::logs::DirState;
+use crate::moves;
 
 /// How long a file's name can be. A replica on the move lies in a directory with the topic's name and 40 more signs.
 const FILE_NAME_MAX: usize = 255;
@@ -52,7 +52,7 @@ pub async fn handle(
     AlterReplicaLogDirsResponse { results: results.collect(), ..Default::default() }
 }
 
-fn alter(broker: &Broker, dirs: &[DirState], path: &Str, topic: &Str, index: PartitionIndex) -> ErrorCode {
+fn alter(broker: &Arc<Broker>, dirs: &[DirState], path: &Str, topic: &Str, index: PartitionIndex) -> ErrorCode {
     let name = TopicPartition { topic: topic.clone(), partition: index };
     if name.to_string().len() + FUTURE_SUFFIX > FILE_NAME_MAX {
         return ErrorCode::InvalidTopicException;
@@ -66,9 +66,9 @@ fn alter(broker: &Broker, dirs: &[DirState], path: &Str, topic: &Str, index: Par
         Ok(partition) => partition,
         Err(failure) => return failure.code,
     };
-    if partition.directory().path == dir.path {
-        return ErrorCode::None;
+    match broker.logs().directories().iter().find(|d| d.path == dir.path && d.is_online()) {
+        Some(to) => moves::alter(broker, partition, to.clone()),
+        None => return ErrorCode::KafkaStorageError,
     }
-    warn!(partition = %name, "a replica was to move to {path}; moves between log directories are not built yet");
-    ErrorCode::OperationNotAttempted
+    ErrorCode::None
 }

@@ -1,7 +1,8 @@
 //! DescribeLogDirs (key 35, versions 1–5; KIP-113, KIP-827, KIP-1066): this broker's log directories and what each
 //! replica takes in them.
 //!
-//! A replica that is the leader lags behind nothing; moves between directories, which would lag, are not built yet.
+//! A replica that is the leader lags behind nothing. One on the move to another directory is in both, in the other as a
+//! future replica that lags behind the one that it is to replace.
 //! Version 4 adds the room of the directory's file system, version 5 whether the directory is cordoned. A directory
 //! that has failed is told as KAFKA_STORAGE_ERROR, without replicas. The metadata log is not among the replicas.
 
@@ -10,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use logrun_io::disk::Space;
-use logrun_model::{PartitionIndex, Str};
+use logrun_model::{PartitionIndex, Str, TopicPartition};
 use logrun_wire::ErrorCode;
 use logrun_wire::messages::describe_log_dirs_request::{DescribableLogDirTopic, DescribeLogDirsRequest};
 use logrun_wire::messages::describe_log_dirs_response::{
@@ -49,6 +50,19 @@ fn describe(broker: &Broker, wanted: Option<&[DescribableLogDirTopic]>) -> Vec<D
             replicas.entry(&dir.path).or_default().entry(topic.clone()).or_default().push(DescribeLogDirsPartition {
                 partition_index,
                 partition_size: i64::try_from(partition.size()).unwrap_or(i64::MAX),
+                ..Default::default()
+            });
+        }
+    }
+    for m in broker.moves().all() {
+        let Some(dir) = dirs.iter().find(|d| d.path == m.to.path) else { continue };
+        let TopicPartition { topic, partition } = &m.partition.name;
+        if is_wanted(topic, *partition) {
+            replicas.entry(&dir.path).or_default().entry(topic.clone()).or_default().push(DescribeLogDirsPartition {
+                partition_index: *partition,
+                partition_size: i64::try_from(m.size()).unwrap_or(i64::MAX),
+                offset_lag: m.offset_lag(),
+                is_future_key: true,
                 ..Default::default()
             });
         }

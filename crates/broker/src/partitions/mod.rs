@@ -5,6 +5,7 @@
 
 mod compaction;
 mod describe;
+mod moving;
 mod partition;
 mod read;
 mod settings;

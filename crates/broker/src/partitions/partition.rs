@@ -75,7 +75,7 @@ pub struct Partition {
     pub name: TopicPartition,
     pub(super) io: Io,
     settings: RwLock<Arc<Settings>>,
-    directory: RwLock<Arc<Directory>>,
+    pub(super) directory: RwLock<Arc<Directory>>,
     pub(super) state: Mutex<State>,
 }
 

@@ -6,6 +6,8 @@
 mod configs;
 mod topics;
 
+pub(crate) use topics::tell_directories;
+
 use std::sync::Arc;
 
 use logrun_metadata::{Changes, Published};
@@ -37,4 +39,5 @@ pub(crate) async fn open_all(broker: &Arc<Broker>) {
     topics::apply(broker, &image, &image, &changes).await;
     let strays = broker.clone();
     broker.io().tasks.blocking(move || strays.logs().set_strays_aside(strays.now())).await;
+    crate::moves::resume(broker).await;
 }

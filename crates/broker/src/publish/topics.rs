@@ -133,6 +133,7 @@ fn delete(broker: &Arc<Broker>, topic: &TopicImage) {
 /// The partition's replica here is gone.
 fn remove(broker: &Arc<Broker>, partition: &Arc<Partition>) {
     broker.partitions().remove(partition.id);
+    broker.moves().cancel(partition.id);
     let delay_ms = partition.settings().log.file_delete_delay_ms;
     if let Err(e) = broker.logs().delete(partition, broker.now(), delay_ms) {
         error!(partition = %partition.name, "the log can't be deleted: {e}");

@@ -3,4 +3,5 @@
 mod basics;
 mod crash;
 mod kafka;
+mod moving;
 pub(crate) mod support;

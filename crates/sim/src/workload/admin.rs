@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use logrun_model::{Str, Uuid};
+use logrun_model::{Str, TopicPartition, Uuid};
 use logrun_wire::ErrorCode;
 use logrun_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use logrun_wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
@@ -14,7 +14,7 @@ use logrun_wire::messages::{
     CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, IncrementalAlterConfigsRequest,
 };
 
-use super::{Link, Lost, error, is_disk_trouble, is_not_ready, scratch};
+use super::{Link, Lost, error, is_disk_trouble, is_not_ready, moves, scratch};
 use crate::model::topics::Known;
 use crate::model::{Violation, log_start};
 use crate::phase::{Phase, data_topic};
@@ -37,7 +37,7 @@ pub async fn work(phase: Rc<Phase>) {
         let r = &phase.run.random;
         let passing = Str::from(format!("scratch-{}", r.below(SCRATCH_TOPICS)));
         // What fails is tried again, in time, by chance.
-        let _ = match r.below(7) {
+        let _ = match r.below(8) {
             0..3 if !in_doubt.contains(&passing) => {
                 let made = match phase.run.model.borrow().topics.get(&passing) {
                     Known::Exists(id) => Some(id),
@@ -61,6 +61,8 @@ pub async fn work(phase: Rc<Phase>) {
             }
             3 | 4 => delete_records(&mut link).await,
             5 => alter_config(&mut link).await,
+            6 if r.chance(1, 3) => moves::alter(&mut link, TopicPartition::new("__consumer_offsets", 0)).await,
+            6 => moves::alter(&mut link, phase.any_partition()).await,
             _ => Ok(()),
         };
         phase.pause(phase.pace_ms).await;

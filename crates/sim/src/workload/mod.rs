@@ -5,6 +5,7 @@ pub mod admin;
 pub mod audit;
 mod link;
 pub mod member;
+pub mod moves;
 pub mod producer;
 pub mod reader;
 pub mod scratch;
