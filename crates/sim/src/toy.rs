@@ -220,6 +220,16 @@ fn answer(
             let m = CreateTopicsResponse { topics: vec![result], ..Default::default() };
             out(frame::encode_response(id, key, v, &m))
         }
+        ApiKey::AlterReplicaLogDirs => {
+            let topics = read!(AlterReplicaLogDirsRequest).dirs.into_iter().flat_map(|d| d.topics);
+            let results = topics.map(|t| alter_replica_log_dirs_response::AlterReplicaLogDirTopicResult {
+                topic_name: t.name,
+                partitions: vec![Default::default(); t.partitions.len()],
+                ..Default::default()
+            });
+            let m = AlterReplicaLogDirsResponse { results: results.collect(), ..Default::default() };
+            out(frame::encode_response(id, key, v, &m))
+        }
         ApiKey::DeleteTopics => {
             let r = read!(DeleteTopicsRequest);
             let by_id = |wanted: Uuid| state.topics.iter().find(|(_, t)| t.id == wanted).map(|(n, _)| n.clone());
