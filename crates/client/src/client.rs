@@ -1,5 +1,6 @@
 //! [`Client`]: one way to any node: connections, metadata, coordinators, retries. Cheap to clone.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -347,7 +348,19 @@ impl Client {
     /// # Errors
     /// If nobody knows it.
     pub async fn coordinator(&self, key: &CoordinatorKey) -> Result<NodeId, Error> {
-        self.0.coordinators.find(self, key).await
+        let found = self.coordinators(&BTreeSet::from([key.clone()])).await?.remove(key);
+        found.unwrap_or(Err(ErrorCode::CoordinatorNotAvailable.into()))
+    }
+
+    /// As [`Self::coordinator`], for several.
+    ///
+    /// # Errors
+    /// If nobody can be asked.
+    pub async fn coordinators(
+        &self,
+        keys: &BTreeSet<CoordinatorKey>,
+    ) -> Result<BTreeMap<CoordinatorKey, Result<NodeId, Error>>, Error> {
+        self.0.coordinators.find(self, keys).await
     }
 
     /// Forgets who coordinates `key`: it turned out to be another.

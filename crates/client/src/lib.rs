@@ -10,6 +10,7 @@
 
 #![warn(missing_docs)]
 
+pub mod admin;
 pub mod backoff;
 mod client;
 pub mod cluster;
@@ -23,6 +24,7 @@ mod pool;
 pub mod security;
 mod versions;
 
+pub use admin::Admin;
 pub use client::{Call, Client, Target};
 pub use cluster::Cluster;
 pub use config::Config;

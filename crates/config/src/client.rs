@@ -407,6 +407,17 @@ mod tests {
         for kind in [ClientKind::Producer, ClientKind::Consumer, ClientKind::Admin] {
             assert_eq!(ClientConfig::resolve(&s, kind).expect("all").bootstrap_servers, ["a:1"]);
         }
+        let keys = [
+            (ClientKind::Admin, ClientConfig::KEYS),
+            (ClientKind::Admin, AdminConfig::KEYS),
+            (ClientKind::Producer, ProducerConfig::KEYS),
+            (ClientKind::Consumer, ConsumerConfig::KEYS),
+        ];
+        for (kind, keys) in keys {
+            for key in keys {
+                assert!(kind.options().get(key).is_some(), "{kind:?} {key}");
+            }
+        }
         assert_eq!(ProducerConfig::resolve(&s).expect("producer").linger_ms, 5);
         assert_eq!(ConsumerConfig::resolve(&s).expect("consumer").max_poll_records, 500);
         assert_eq!(AdminConfig::resolve(&s).expect("admin").default_api_timeout_ms, 60_000);
