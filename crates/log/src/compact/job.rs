@@ -196,7 +196,10 @@ impl Compaction {
                 break;
             }
         }
-        self.filter.transactions = CleanedTransactions::new(&self.aborted);
+        // The markers of those that ended before are not met.
+        let dirty: Vec<AbortedTxn> =
+            self.aborted.iter().filter(|t| t.last_offset >= self.first_dirty).copied().collect();
+        self.filter.transactions = CleanedTransactions::new(&dirty);
         let at = self.sources.partition_point(|s| s.next_offset <= self.first_dirty);
         self.phase = Phase::Mapping { at, walker: None };
         Ok(())

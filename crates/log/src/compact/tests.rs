@@ -382,6 +382,22 @@ fn tombstones_have_a_horizon() {
     }
 }
 
+/// Found by the property above: what was aborted before the new part made a later transaction of its producer look so.
+#[test]
+fn a_producer_that_aborted_once_is_believed_later() {
+    let mut run = Run::new(LIMITS);
+    let producer = |first, records| Op::Producer { producer: 0, transactional: true, first, records };
+    let end = |commit| Op::Marker { producer: 0, commit };
+    let append = |first| Op::Append { codec: 0, first, records: 1, tombstones: false };
+    let mut log = run
+        .run(&[producer(0, 1), end(false), append(0), Op::Roll, producer(11, 2), Op::Compact, end(true), append(1)])
+        .unwrap();
+    for op in [Op::Roll, Op::Compact, append(0), Op::Roll, Op::Compact] {
+        run.step(&mut log, op).unwrap();
+    }
+    assert!(!seen(&log).contains_key(&2) && seen(&log).contains_key(&3));
+}
+
 #[test]
 fn what_does_not_change_is_not_written() {
     let world = World::with_config(1, LogConfig { segment_bytes: 200, ..config() });
