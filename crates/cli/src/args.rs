@@ -38,6 +38,9 @@ pub enum Command {
     /// Look at a data directory, make ids
     #[command(subcommand)]
     Storage(StorageCommand),
+    /// Show, check and mend log directories while no broker runs on them
+    #[command(subcommand)]
+    Log(LogCommand),
     /// Make links by which this program is each of Kafka's tools: kafka-topics, kafka-storage.sh, ...
     InstallTools(InstallArgs),
 }
@@ -59,6 +62,102 @@ pub struct ServeArgs {
     /// How much to log: error, warn, info, debug, trace, or `info,logrun_raft=debug`
     #[arg(long, value_name = "LEVEL", env = "RUST_LOG", hide_env_values = true, default_value = "info")]
     pub log_level: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Show what is in log directories, partitions' directories or files of them
+    #[command(after_help = DUMP_EXAMPLES)]
+    Dump(DumpArgs),
+    /// Check every batch, index, snapshot and checkpoint; exit code 1 if something is wrong
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArgs),
+    /// End damaged logs before the damage and put away what a start builds again; says what it would do
+    #[command(after_help = REPAIR_EXAMPLES)]
+    Repair(RepairArgs),
+}
+
+const DUMP_EXAMPLES: &str = "\
+Examples:
+  logrun log dump logrun-data                                  the partitions of a log directory
+  logrun log dump logrun-data/orders-0                         the segments of a partition
+  logrun log dump logrun-data/orders-0 --records --from 1000   its records
+  logrun log dump logrun-data/__cluster_metadata-0 --records --jsonl | jq .data
+  logrun log dump logrun-data/recovery-point-offset-checkpoint
+
+It reads Apache Kafka's directories as well. `logrun kafka-dump-log` prints what Kafka's own tool prints.";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  logrun log verify logrun-data                 all of a log directory
+  logrun log verify /var/lib/kafka-logs-*       several, of Apache Kafka too
+  logrun log verify logrun-data/orders-0        one partition
+  logrun log verify logrun-data --json | jq '.findings[].path'
+
+A directory whose broker was killed is not wrong: what the next start mends by itself is a note (--verbose).";
+
+const REPAIR_EXAMPLES: &str = "\
+Examples:
+  logrun log repair logrun-data                 what it would do
+  logrun log repair logrun-data --execute       do it; what is cut goes to logrun-data.repair-<time>
+
+A damaged log of a replicated topic is better copied from another replica: remove its directory instead.";
+
+/// What to show.
+#[derive(Args, Clone, Debug)]
+pub struct DumpArgs {
+    /// Log directories, partitions' directories, or files in them
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Show records and not only segments or batches
+    #[arg(long, short)]
+    pub records: bool,
+    /// Begin at this offset
+    #[arg(long, value_name = "OFFSET")]
+    pub from: Option<i64>,
+    /// End before this offset
+    #[arg(long, value_name = "OFFSET")]
+    pub to: Option<i64>,
+    /// Show at most so many batches or records
+    #[arg(long, short = 'n', value_name = "N")]
+    pub limit: Option<u64>,
+    /// Print one JSON array
+    #[arg(long)]
+    pub json: bool,
+    /// Print one JSON object a line
+    #[arg(long, conflicts_with = "json")]
+    pub jsonl: bool,
+    /// Cut no value in a table
+    #[arg(long)]
+    pub full: bool,
+}
+
+/// What to check.
+#[derive(Args, Clone, Debug)]
+pub struct VerifyArgs {
+    /// Log directories, or partitions' directories in them
+    #[arg(required = true, value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
+    /// Show notes too: what the next start takes care of
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to mend.
+#[derive(Args, Clone, Debug)]
+pub struct RepairArgs {
+    /// A log directory, or a partition's directory in one
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Do it
+    #[arg(long)]
+    pub execute: bool,
+    /// Where what is cut or put away goes [default: DIR.repair-<time>]
+    #[arg(long, value_name = "DIR")]
+    pub backup: Option<PathBuf>,
 }
 
 /// Where Kafka's tools go.

@@ -11,6 +11,7 @@ mod failure;
 mod install;
 mod kafka;
 mod logging;
+mod logs;
 mod lookup;
 mod registry;
 mod serve;
@@ -46,6 +47,7 @@ fn own(started: Instant) -> ExitCode {
         Some(Command::Serve(args)) => serve::serve(args, started),
         Some(Command::Config(command)) => lookup::run(command).and_then(|text| print(&text)),
         Some(Command::Storage(command)) => storage::run(command).and_then(|text| print(&text)),
+        Some(Command::Log(command)) => logs::run(command),
         Some(Command::InstallTools(args)) => install::run(args).and_then(|text| print(&text)),
     };
     result.unwrap_or_else(|failure| failure.report())

@@ -4,4 +4,9 @@
 //! records mean: what can be shown of them comes from `schema/`.
 
 pub mod kafka_dump;
+mod raw_index;
+pub mod repair;
 pub mod schema;
+pub mod show;
+pub mod survey;
+pub mod verify;

@@ -10,9 +10,7 @@ use logrun_model::Offset;
 use logrun_record::{AnyBatch, Limits};
 
 use super::{Dump, DumpError, absolute, base_offset, beside};
-
-const OFFSET_ENTRY_BYTES: usize = 8;
-const TIME_ENTRY_BYTES: usize = 12;
+use crate::raw_index::{OFFSET_ENTRY_BYTES, TIME_ENTRY_BYTES, offset_entries, time_entries};
 
 /// What doesn't agree with time indexes.
 #[derive(Debug, Default)]
@@ -50,24 +48,6 @@ impl TimeComplaints {
         }
         Ok(())
     }
-}
-
-fn be32(b: &[u8]) -> i64 {
-    b.iter().take(4).fold(0, |n, b| n << 8 | i64::from(*b))
-}
-
-fn be64(b: &[u8]) -> i64 {
-    b.iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b)) as i64
-}
-
-/// (offset, position)
-fn offset_entries(base: Offset, file: &[u8]) -> Vec<(i64, u64)> {
-    file.chunks_exact(OFFSET_ENTRY_BYTES).map(|e| (base.get() + be32(e), be32(&e[4..]) as u64)).collect()
-}
-
-/// (timestamp, offset)
-fn time_entries(base: Offset, file: &[u8]) -> Vec<(i64, i64)> {
-    file.chunks_exact(TIME_ENTRY_BYTES).map(|e| (be64(e), base.get() + be32(&e[8..]))).collect()
 }
 
 impl Dump<'_> {
