@@ -52,7 +52,9 @@ pub use files::{
 pub use index::{AbortedTxn, OffsetIndex, TimeIndex, TimestampOffset, TxnIndex};
 pub use log::{Log, LogEnv};
 pub use lookup::{FoundTimestamp, TimestampPlan};
-pub use names::{DirKind, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, dir_name, parse_dir_name, parse_segment_name, segment_path};
+pub use names::{
+    DirKind, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, dir_name, parse_dir_name, parse_segment_name, segment_path,
+};
 pub use open::{Cut, OpenState, RecoveryReport};
 pub use read::{LogSlices, ReadPlan};
 pub use remove::Removals;
