@@ -62,8 +62,24 @@ impl Feature {
         if self.name == METADATA_VERSION {
             return version.0;
         }
+        if self.served { self.level_of_release(version) } else { 0 }
+    }
+
+    /// The level that Apache Kafka gives it in a cluster of that release, 0 for none; whether we serve it or not.
+    pub fn level_of_release(&self, version: MetadataVersion) -> i16 {
+        if self.name == METADATA_VERSION {
+            return version.0;
+        }
         let reached = self.bootstrap.iter().filter(|(_, since)| *since <= version.0);
-        if self.served { reached.map(|(level, _)| *level).max().unwrap_or(0) } else { 0 }
+        reached.map(|(level, _)| *level).max().unwrap_or(0)
+    }
+
+    /// The lowest `metadata.version` without which the level can't be had, if there is one.
+    pub fn needs(&self, level: i16) -> Option<MetadataVersion> {
+        match (self.name, level) {
+            (ELIGIBLE_LEADER_REPLICAS_VERSION, 1) => Some(MetadataVersion(23)),
+            _ => None,
+        }
     }
 
     pub const fn contains(&self, level: i16) -> bool {

@@ -56,7 +56,7 @@ fn table(keys: &[m::api_versions_response::ApiVersion]) -> String {
     let theirs: BTreeMap<i16, VersionRange> =
         keys.iter().map(|k| (k.api_key, VersionRange::new(k.min_version, k.max_version))).collect();
     let mut lines: BTreeMap<i16, String> = BTreeMap::new();
-    for api in ApiKey::ALL.iter().filter(|api| api.on(Listener::Broker)) {
+    for api in ApiKey::ALL.iter().filter(|api| api.on(Listener::Broker) && !api.stable_versions().is_empty()) {
         let line = match theirs.get(&api.code()) {
             None => "UNSUPPORTED".to_owned(),
             Some(theirs) => {

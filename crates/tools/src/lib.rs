@@ -6,22 +6,28 @@
 
 mod all_groups;
 mod api_versions;
+mod client_metrics;
 mod cluster;
+mod cluster_tool;
 mod configs;
 mod datetime;
+mod election;
 mod errors;
 mod failure;
+mod features;
 mod files;
 mod filter;
 mod groups;
 mod log_dirs;
 mod offsets;
 pub mod options;
+mod quorum;
 mod records;
 mod scram;
 mod session;
 mod text;
 mod topics;
+mod transactions;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -44,13 +50,19 @@ pub struct Tool {
 /// The tools, by name.
 pub const TOOLS: &[Tool] = &[
     api_versions::TOOL,
+    client_metrics::TOOL,
+    cluster_tool::TOOL,
     configs::TOOL,
     groups::TOOL,
     records::TOOL,
+    features::TOOL,
     offsets::TOOL,
     all_groups::TOOL,
+    election::TOOL,
     log_dirs::TOOL,
+    quorum::TOOL,
     topics::TOOL,
+    transactions::TOOL,
 ];
 
 /// The release of Apache Kafka whose tools these are, which is what scripts look for, and our own.

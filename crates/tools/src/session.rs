@@ -3,7 +3,6 @@
 //! What the client answers becomes the sentences that Kafka's tools print ([`Failure`]).
 
 use std::future::Future;
-use std::time::Duration;
 
 use logrun_client::{Call, Client, Config, CoordinatorKey, Error, Target};
 use logrun_wire::Request;
@@ -97,8 +96,16 @@ impl Session {
 /// # Errors
 /// The file can't be read; both or neither of the bootstrap options are given.
 pub fn properties(given: &Given<'_>) -> Result<Properties, Failure> {
+    properties_of(given, given.value("command-config")?)
+}
+
+/// The same with the file of `config`, where a tool calls that option differently.
+///
+/// # Errors
+/// As [`properties`].
+pub fn properties_of(given: &Given<'_>, config: Option<&str>) -> Result<Properties, Failure> {
     let declared = |name: &str| given.syntax.options.iter().any(|o| o.name == name);
-    let mut properties = match given.value("command-config")? {
+    let mut properties = match config {
         Some(path) => files::load(path)?,
         None => Properties::new(),
     };
@@ -118,6 +125,7 @@ pub fn properties(given: &Given<'_>) -> Result<Properties, Failure> {
             properties.insert("bootstrap.controllers".to_owned(), controller.to_owned());
             Ok(properties)
         }
+        (None, None) if properties.contains_key("bootstrap.servers") => Ok(properties),
         (None, None) if declared("bootstrap-controller") => {
             Err(given.syntax.wrong("You must specify either --bootstrap-controller or --bootstrap-server."))
         }
@@ -129,9 +137,6 @@ pub fn properties(given: &Given<'_>) -> Result<Properties, Failure> {
 pub fn config(properties: Properties) -> Config {
     properties.into_iter().fold(Config::default().lenient(), |config, (name, value)| config.set(name, value))
 }
-
-/// How long a tool waits before it looks again at something that has no event of its own.
-pub const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What a call came to, in the words that Kafka's tools use.
 pub fn failure(error: &Error) -> Failure {

@@ -2,11 +2,6 @@
 
 use std::fmt::Write as _;
 
-/// `text` with blanks behind it up to `width` (`%-15s`).
-pub fn pad(text: &str, width: usize) -> String {
-    format!("{text:<width$}")
-}
-
 /// Kafka's `ToolsUtils.prettyPrintTable`: each column as wide as its widest value, a tab behind each.
 pub fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {

@@ -57,6 +57,22 @@ impl Given<'_> {
         Ok(())
     }
 
+    /// The word that says what to do, which must be one of `commands`.
+    ///
+    /// # Errors
+    /// There is none, another, or more than one.
+    pub fn command<'c>(&self, commands: &[&'c str]) -> Result<&'c str, Failure> {
+        let listed = commands.join(", ");
+        match self.words.as_slice() {
+            [] => Err(self.syntax.wrong(format!("too few arguments: say one of {listed}"))),
+            [word] => match commands.iter().find(|c| *c == word) {
+                Some(command) => Ok(command),
+                None => Err(self.syntax.wrong(format!("invalid choice: '{word}' (choose from {listed})"))),
+            },
+            [_, word, ..] => Err(self.syntax.wrong(format!("unrecognized arguments: '{word}'"))),
+        }
+    }
+
     /// How many of `names` are there.
     pub fn count(&self, names: &[&str]) -> usize {
         names.iter().filter(|name| self.has(name)).count()
