@@ -1,6 +1,7 @@
 //! Helpers shared by the tests of the whole: the binary under test, scripts beside the tests, and [`wire`], a client
-//! so small that it can be trusted. Nothing here may use the program's own crates to judge the program.
+//! so small that it can be trusted; [`oracle`] asks Apache Kafka's own classes. Nothing here may use the program's own crates to judge the program.
 
+pub mod oracle;
 pub mod wire;
 
 use std::path::{Path, PathBuf};

@@ -11,11 +11,6 @@
 //! `tests/.work/` the first time. More values: `CODEC_ORACLE_ROUNDS=50`.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
 use bytes::Bytes;
 use logrun_codegen::build::{load, load_wire, schema_dir};
@@ -23,73 +18,8 @@ use logrun_codegen::schema::{Kind, MessageSpec};
 use logrun_codegen::values::{Rng, Shape, random_message};
 use logrun_coordinator::records::{GroupRecord, ShareRecord, TransactionRecord, group, share, transaction};
 use logrun_metadata::records::{self as metadata, MetadataRecord};
+use logrun_tests::{here, oracle};
 use logrun_wire::{DecodeError, EncodeError, MessageInfo};
-
-fn here() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Whether Kafka's side can run: under CI it must, elsewhere a machine without Java or Maven skips these tests and
-/// says so.
-fn oracle() -> bool {
-    let has =
-        |program: &str| Command::new(program).arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let there = has("java").is_ok() && (here().join(".work/oracle-jars").is_dir() || has("mvn").is_ok());
-    assert!(there || std::env::var("CI").as_deref() != Ok("true"), "the codec oracle needs java and mvn");
-    if !there {
-        eprintln!("skipped: the codec oracle needs java and mvn");
-    }
-    there
-}
-
-/// The directory with Kafka's jars, fetched if it is not there.
-fn jars() -> &'static Path {
-    static JARS: OnceLock<PathBuf> = OnceLock::new();
-    JARS.get_or_init(|| {
-        let (dir, fresh) = (here().join(".work/oracle-jars"), here().join(".work/oracle-jars.new"));
-        if dir.is_dir() {
-            return dir;
-        }
-        let _ = fs::remove_dir_all(&fresh);
-        let status = Command::new("mvn")
-            .args(["-q", "-B", "-f"])
-            .arg(here().join("oracle/pom.xml"))
-            .arg("dependency:copy-dependencies")
-            .arg(format!("-DoutputDirectory={}", fresh.display()))
-            .status()
-            .expect("the oracle needs `mvn` (and `java`)");
-        assert!(status.success(), "mvn could not fetch Kafka's jars: {status}");
-        // Renamed at the end, so that a fetch that was cut short is not taken for one that was done.
-        fs::rename(&fresh, &dir).expect("renaming the directory of the jars");
-        dir
-    })
-}
-
-/// Asks Kafka all `questions`; an answer for each, `Err` where Kafka refuses.
-fn ask(questions: &[String]) -> Vec<Result<String, String>> {
-    let mut java = Command::new("java")
-        .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx512m", "-cp"])
-        .arg(jars().join("*"))
-        .arg(here().join("oracle/CodecOracle.java"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the oracle needs `java`");
-    let mut stdin = java.stdin.take().expect("piped");
-    let stdout = BufReader::new(java.stdout.take().expect("piped"));
-    let answers: Vec<_> = std::thread::scope(|scope| {
-        scope.spawn(move || {
-            for question in questions {
-                writeln!(stdin, "{question}").expect("the oracle reads its questions");
-            }
-        });
-        let answers = stdout.lines().map(|line| line.expect("an answer"));
-        answers.map(|a| a.strip_prefix("! ").map(str::to_owned).map_or(Ok(a), Err)).collect()
-    });
-    assert!(java.wait().expect("the oracle ends").success());
-    assert_eq!(answers.len(), questions.len(), "the oracle answers every question");
-    answers
-}
 
 fn hex(bytes: &[u8]) -> String {
     if bytes.is_empty() {
@@ -163,7 +93,7 @@ fn report(failures: Vec<String>, asked: usize) {
 
 #[test]
 fn values_of_the_schema_come_back() {
-    if !oracle() {
+    if !oracle::is_there() {
         return;
     }
     let all = all();
@@ -171,7 +101,7 @@ fn values_of_the_schema_come_back() {
     let question = |(spec, _, version, bytes): &(&MessageSpec, MessageInfo, i16, Vec<u8>)| {
         format!("transcode {} {version} {version} {}", spec.name, hex(bytes))
     };
-    let answers = ask(&values.iter().map(question).collect::<Vec<_>>());
+    let answers = oracle::ask("CodecOracle.java", &values.iter().map(question).collect::<Vec<_>>());
     let mut failures = Vec::new();
     for ((spec, info, version, bytes), kafkas) in values.iter().zip(answers) {
         let expected = hex(bytes);
@@ -189,7 +119,7 @@ fn values_of_the_schema_come_back() {
 
 #[test]
 fn values_of_kafka_come_back() {
-    if !oracle() {
+    if !oracle::is_there() {
         return;
     }
     let all = all();
@@ -201,7 +131,7 @@ fn values_of_kafka_come_back() {
     }
     let question =
         |(name, _, version, seed): &(&String, MessageInfo, i16, u64)| format!("fill {name} {version} {seed}");
-    let answers = ask(&asked.iter().map(question).collect::<Vec<_>>());
+    let answers = oracle::ask("CodecOracle.java", &asked.iter().map(question).collect::<Vec<_>>());
     let mut failures = Vec::new();
     for ((name, info, version, seed), kafkas) in asked.iter().zip(answers) {
         let failure = match kafkas {
@@ -219,7 +149,7 @@ fn values_of_kafka_come_back() {
 
 #[test]
 fn other_versions_agree_on_what_can_be_left_out() {
-    if !oracle() {
+    if !oracle::is_there() {
         return;
     }
     let all = all();
@@ -238,7 +168,7 @@ fn other_versions_agree_on_what_can_be_left_out() {
     let question = |(name, _, from, to, bytes): &(&String, MessageInfo, i16, i16, Vec<u8>)| {
         format!("transcode {name} {from} {to} {}", hex(bytes))
     };
-    let answers = ask(&asked.iter().map(question).collect::<Vec<_>>());
+    let answers = oracle::ask("CodecOracle.java", &asked.iter().map(question).collect::<Vec<_>>());
     let mut failures = Vec::new();
     let mut refused = 0;
     for ((name, info, from, to, bytes), kafkas) in asked.iter().zip(answers) {
@@ -258,7 +188,7 @@ fn other_versions_agree_on_what_can_be_left_out() {
 
 #[test]
 fn defaults_are_kafkas() {
-    if !oracle() {
+    if !oracle::is_there() {
         return;
     }
     let all = all();
@@ -267,7 +197,7 @@ fn defaults_are_kafkas() {
         asked.extend(spec.versions.iter().map(|version| (&spec.name, *info, version)));
     }
     let question = |(name, _, version): &(&String, MessageInfo, i16)| format!("default {name} {version}");
-    let answers = ask(&asked.iter().map(question).collect::<Vec<_>>());
+    let answers = oracle::ask("CodecOracle.java", &asked.iter().map(question).collect::<Vec<_>>());
     let mut failures = Vec::new();
     for ((name, info, version), kafkas) in asked.iter().zip(answers) {
         match ((info.encode_default)(*version).map(|b| hex(&b)), kafkas) {
@@ -291,7 +221,7 @@ fn uvarint(mut n: u32) -> Vec<u8> {
 
 #[test]
 fn metadata_records_are_framed_as_kafkas() {
-    if !oracle() {
+    if !oracle::is_there() {
         return;
     }
     let all = all();
@@ -304,7 +234,10 @@ fn metadata_records_are_framed_as_kafkas() {
             asked.push([uvarint(1), uvarint(record_type as u32), uvarint(version as u32), message].concat());
         }
     }
-    let answers = ask(&asked.iter().map(|value| format!("metadata {}", hex(value))).collect::<Vec<_>>());
+    let answers = oracle::ask(
+        "CodecOracle.java",
+        &asked.iter().map(|value| format!("metadata {}", hex(value))).collect::<Vec<_>>(),
+    );
     let mut failures = Vec::new();
     for (value, kafkas) in asked.iter().zip(answers) {
         let ours = MetadataRecord::decode_versioned(Bytes::from(value.clone()))
@@ -331,7 +264,7 @@ macro_rules! recode {
 
 #[test]
 fn coordinator_records_are_framed_as_kafkas() {
-    if !oracle() {
+    if !oracle::is_there() {
         return;
     }
     let dir = schema_dir(&here()).expect("schema/ lies in the repository");
@@ -360,7 +293,9 @@ fn coordinator_records_are_framed_as_kafkas() {
     let questions: Vec<String> =
         asked.iter().map(|(name, _, _, key, value)| format!("{name} {}", show(key, value.as_deref()))).collect();
     let mut failures = Vec::new();
-    for (((name, recode, version, key, value), kafkas), question) in asked.iter().zip(ask(&questions)).zip(&questions) {
+    for (((name, recode, version, key, value), kafkas), question) in
+        asked.iter().zip(oracle::ask("CodecOracle.java", &questions)).zip(&questions)
+    {
         let expected = question.strip_prefix(name).expect("the question begins so").trim_start();
         let ours = recode(Bytes::from(key.clone()), value.clone().map(Bytes::from), *version);
         let ours = ours.map(|(key, value)| show(&key, value.as_deref()));

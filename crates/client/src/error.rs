@@ -76,6 +76,12 @@ pub enum Error {
     /// The call itself makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// A consumer's position in a partition is not known, or what it pointed at is gone.
+    #[error("{0}")]
+    NoPosition(String),
+    /// A poll was ended from elsewhere.
+    #[error("the poll was woken")]
+    Woken,
     /// The client has been closed.
     #[error("the client is closed")]
     Closed,

@@ -3,6 +3,7 @@
 //! - [`Config`]: what to connect to and how, under Kafka's names.
 //! - [`Client`]: connections, metadata, and `call`: any request to any node, the controller, a leader, a coordinator.
 //! - [`admin::Admin`]: every call of Kafka's `Admin`.
+//! - [`consumer::Consumer`]: alone or in a group, the classic protocol and the new one.
 //! - [`producer::Producer`]: batching, retries, idempotence, transactions.
 //!
 //! Decisions are pure state machines ([`cluster`], the producer's accumulator and bookkeeping); the rest is a thin shell
@@ -16,6 +17,7 @@ mod client;
 pub mod cluster;
 mod config;
 pub mod connection;
+pub mod consumer;
 mod coordinators;
 mod error;
 pub mod link;

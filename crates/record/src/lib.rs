@@ -26,7 +26,7 @@ pub use header::{
     Attributes, BatchHeader, EntryHead, HEADER_SIZE_UP_TO_MAGIC, LOG_OVERHEAD, MAGIC_V2, RECORD_BATCH_OVERHEAD,
 };
 pub use prepared::PreparedBatch;
-pub use record::{Record, RecordHeader, RecordParts, RecordWalker, Records};
+pub use record::{HeaderWalker, Record, RecordHeader, RecordParts, RecordWalker, Records};
 pub use validate::{
     AppendOrigin, RecordConversionStats, RecordError, TargetCompression, Validated, ValidationError, ValidationRules,
     validate,

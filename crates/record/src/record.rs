@@ -70,6 +70,16 @@ impl<'a> RecordWalker<'a> {
         Self { body, position: 0, declared, index: 0, failed: false }
     }
 
+    /// Goes on where another walk over the same records stood: behind `index` records, which took `position` bytes.
+    pub const fn resume(body: &'a [u8], declared: i32, position: usize, index: i32) -> Self {
+        Self { body, position, declared, index, failed: false }
+    }
+
+    /// How many bytes the records so far took.
+    pub const fn position(&self) -> usize {
+        self.position
+    }
+
     #[inline]
     fn step(&mut self) -> Result<Option<RecordParts>, BatchError> {
         if self.index >= self.declared {
@@ -107,6 +117,7 @@ impl Iterator for RecordWalker<'_> {
     }
 }
 
+#[derive(Debug)]
 struct Cursor<'a> {
     buf: &'a [u8],
     at: usize,
@@ -208,6 +219,31 @@ fn next_header(c: &mut Cursor<'_>) -> Result<(Range<usize>, Option<Range<usize>>
     Ok((key, c.nullable()?))
 }
 
+/// Walks the headers of one record.
+#[derive(Debug)]
+pub struct HeaderWalker<'a> {
+    cursor: Cursor<'a>,
+    left: usize,
+}
+
+impl<'a> HeaderWalker<'a> {
+    /// The `count` headers that begin at `start` in `body` and end before `end`, as [`RecordParts`] says.
+    pub fn new(body: &'a [u8], start: usize, end: usize, count: usize) -> Self {
+        let end = end.min(body.len());
+        Self { cursor: Cursor { buf: body, at: start.min(end), end }, left: count }
+    }
+}
+
+impl Iterator for HeaderWalker<'_> {
+    /// Where the key and the value lie. Headers that are malformed end the walk: [`RecordWalker`] has refused them.
+    type Item = (Range<usize>, Option<Range<usize>>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        next_header(&mut self.cursor).ok()
+    }
+}
+
 /// The records of a batch, one by one. Ends after the first error.
 #[derive(Debug)]
 pub struct Records {
@@ -227,12 +263,10 @@ impl Records {
     fn build(&self, parts: &RecordParts) -> Result<Record, BatchError> {
         let mut headers = Vec::new();
         if parts.header_count > 0 {
-            let mut c = Cursor { buf: &self.body, at: parts.headers_start, end: parts.whole.end };
-            for _ in 0..parts.header_count {
-                let (key, value) =
-                    next_header(&mut c).map_err(|reason| BatchError::MalformedRecord { index: self.index, reason })?;
-                headers.push(RecordHeader { key: self.body.slice(key), value: value.map(|v| self.body.slice(v)) });
-            }
+            let walker = HeaderWalker::new(&self.body, parts.headers_start, parts.whole.end, parts.header_count);
+            headers.extend(
+                walker.map(|(k, v)| RecordHeader { key: self.body.slice(k), value: v.map(|v| self.body.slice(v)) }),
+            );
         }
         let h = &self.header;
         Ok(Record {
@@ -260,13 +294,7 @@ impl Iterator for Records {
         if self.failed {
             return None;
         }
-        let mut walker = RecordWalker {
-            body: &self.body,
-            position: self.position,
-            declared: self.header.records_count,
-            index: self.index,
-            failed: false,
-        };
+        let mut walker = RecordWalker::resume(&self.body, self.header.records_count, self.position, self.index);
         let result = match walker.next()? {
             Ok(parts) => self.build(&parts).inspect(|_| {
                 self.position = parts.whole.end;

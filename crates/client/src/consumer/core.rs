@@ -1,0 +1,752 @@
+//! [`Core`]: the state of one consumer, between the application that polls and the task that talks to brokers.
+//!
+//! It stands behind a lock that is never held over a wait. [`Core::turn`] says what work is due, [`Core::done`] takes what
+//! came of it; both sides put the machines' effects into force here. Nothing in it does IO.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use logrun_config::OffsetReset;
+use logrun_model::{
+    GenerationId, LeaderEpoch, MemberId, Monotonic, NodeId, Now, Str, TimestampMs, TopicPartition, Uuid,
+};
+use logrun_wire::ErrorCode;
+use logrun_wire::messages::FetchResponse;
+
+use super::assignor::{MemberSubscription, PartitionAssignor, PartitionRacks, TopicRacks};
+use super::fetch::fetched::Manner;
+use super::fetch::{Fetcher, Planned};
+use super::membership::{
+    Callback, Effect, Event, GroupMembershipOperation, Identity, Membership, Reply, Request, Wish,
+};
+use super::offsets::{EARLIEST, LATEST, OffsetAndMetadata, OffsetAndTimestamp};
+use super::record::{Part, Records};
+use super::subscription::{Place, Position, Subscription, Wanted};
+use crate::Client;
+use crate::cluster::{Broker, Cluster, LeaderHint};
+use crate::error::Error;
+
+/// What the core is configured with.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub group_id: Option<Str>,
+    pub auto_commit_interval_ms: Option<i32>,
+    pub max_poll_records: usize,
+    pub manner: Manner,
+    pub allow_auto_create_topics: bool,
+    pub exclude_internal_topics: bool,
+    pub assignors: Vec<Arc<dyn PartitionAssignor>>,
+}
+
+/// What the consumer's task is to do.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// To the group's coordinator.
+    Send(u64, Request),
+    ForgetCoordinator,
+    Fetch(Planned),
+    /// Ask for committed offsets.
+    Committed(Vec<TopicPartition>),
+    /// Find positions by time.
+    List(BTreeMap<TopicPartition, TimestampMs>),
+    /// Ask whether positions still exist.
+    Validate(BTreeMap<TopicPartition, Position>),
+    Commit(BTreeMap<TopicPartition, OffsetAndMetadata>),
+    /// Divide, as soon as the topics' metadata is known.
+    Assign {
+        protocol: Str,
+        members: Vec<(MemberId, MemberSubscription)>,
+    },
+    /// Learn the names of topics.
+    NameTopics(BTreeSet<Uuid>),
+    UpdateMetadata,
+    Hints(Str, Vec<LeaderHint>, Vec<Broker>),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Answered(u64, Reply),
+    /// Nobody waits for it.
+    Nothing,
+    Fetched(NodeId, Result<FetchResponse, Error>),
+    Committed(Vec<TopicPartition>, Result<BTreeMap<TopicPartition, OffsetAndMetadata>, Error>),
+    Listed(BTreeMap<TopicPartition, Result<OffsetAndTimestamp, Error>>),
+    Validated(BTreeMap<TopicPartition, Position>, BTreeMap<TopicPartition, Result<Position, Error>>),
+    AutoCommitted(Result<(), Error>),
+    Assign {
+        protocol: Str,
+        members: Vec<(MemberId, MemberSubscription)>,
+    },
+    Named(Vec<(Uuid, Str)>),
+}
+
+/// See the module.
+pub(crate) struct Core {
+    pub settings: Settings,
+    pub subscription: Subscription,
+    pub membership: Option<Membership>,
+    pub fetcher: Fetcher,
+    pub callbacks: VecDeque<Callback>,
+    pub errors: VecDeque<Error>,
+    pub woken: bool,
+    /// The member has left, as it was asked to.
+    pub gone: bool,
+    /// The consumer is being closed: the task ends when nothing is left to do.
+    pub closing: bool,
+    /// The task has ended.
+    pub ended: bool,
+    /// The application waits in a poll, which is as good as polling.
+    pub polling: bool,
+    /// Somebody waits for a position.
+    pub awaited: bool,
+    /// Nobody will poll any more: there is nobody to be told of partitions.
+    pub abandoned: bool,
+    client: Client,
+    cluster: Arc<Cluster>,
+    work: Vec<Work>,
+    effects: Vec<Effect>,
+    auto_commit_due: Option<Monotonic>,
+    auto_committing: bool,
+    /// The topics of the group, with their partitions, as the leader has divided them.
+    divided: Option<BTreeMap<Str, usize>>,
+    /// Topics whose names are asked for.
+    unnamed: BTreeSet<Uuid>,
+    wants_all_topics: bool,
+    /// A topic that is wanted is not known.
+    missing: bool,
+    /// A partition's leader is not known.
+    missing_leader: bool,
+    metadata_due: Monotonic,
+    metadata_failures: u32,
+}
+
+impl Core {
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        reset: Option<OffsetReset>,
+        membership: Option<Membership>,
+        fetcher: Fetcher,
+    ) -> Self {
+        Self {
+            subscription: Subscription::new(reset),
+            settings,
+            membership,
+            fetcher,
+            callbacks: VecDeque::new(),
+            errors: VecDeque::new(),
+            woken: false,
+            gone: false,
+            closing: false,
+            ended: false,
+            polling: false,
+            awaited: false,
+            abandoned: false,
+            cluster: client.cluster(),
+            client,
+            work: Vec::new(),
+            effects: Vec::new(),
+            auto_commit_due: None,
+            auto_committing: false,
+            divided: None,
+            unnamed: BTreeSet::new(),
+            wants_all_topics: false,
+            missing: false,
+            missing_leader: false,
+            metadata_due: Monotonic::default(),
+            metadata_failures: 0,
+        }
+    }
+
+    pub fn is_modern(&self) -> bool {
+        matches!(self.membership, Some(Membership::Modern(_)))
+    }
+
+    /// Sets a position. False if the partition is not assigned.
+    pub fn seek(&mut self, tp: &TopicPartition, position: Position) -> bool {
+        let assigned = self.subscription.seek(tp, position);
+        self.leader_seen(tp);
+        assigned
+    }
+
+    /// Whether the application has something to hear.
+    pub fn has_news(&self) -> bool {
+        self.awaited
+            || !self.errors.is_empty()
+            || self.subscription.iter().any(|(_, p)| p.place == Place::Missing)
+            || !self.callbacks.is_empty()
+            || self.woken
+            || self.gone
+            || !self.fetcher.buffer.is_empty()
+    }
+
+    /// Who the member is, for commits.
+    pub fn identity(&self) -> Identity {
+        let outside = Identity { member_id: MemberId::EMPTY, generation: GenerationId::NONE };
+        let managed = self.subscription.is_group_managed() || self.closing;
+        self.membership.as_ref().filter(|_| managed).map_or(outside, Membership::identity)
+    }
+
+    /// Gives an event to the membership and puts its effects into force.
+    pub fn member(&mut self, now: Monotonic, event: Event) {
+        let Some(membership) = &mut self.membership else { return };
+        let mut effects = std::mem::take(&mut self.effects);
+        membership.on(now, event, &mut effects);
+        for effect in effects.drain(..) {
+            self.apply(effect);
+        }
+        self.effects = effects;
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        tracing::trace!(?effect, "membership");
+        match effect {
+            Effect::Send(number, request) => self.work.push(Work::Send(number, request)),
+            Effect::ForgetCoordinator => self.work.push(Work::ForgetCoordinator),
+            Effect::Call(callback) => {
+                if let Callback::Revoked(taken) | Callback::Lost(taken) = &callback {
+                    for tp in taken {
+                        if let Some(p) = self.subscription.get_mut(tp) {
+                            p.held_back = true;
+                        }
+                    }
+                }
+                self.callbacks.push_back(callback);
+            }
+            Effect::Has(partitions) => {
+                let before = self.subscription.assigned();
+                self.subscription.assign(&partitions);
+                for tp in partitions.difference(&before) {
+                    // Until the application knows of it.
+                    if let Some(p) = self.subscription.get_mut(tp) {
+                        p.held_back = true;
+                    }
+                }
+                self.want(partitions.iter().map(|tp| &*tp.topic));
+            }
+            Effect::MakeAssignment { protocol, members } => {
+                self.want(members.iter().flat_map(|(_, s)| s.topics.iter().map(|t| &**t)));
+                self.work.push(Work::Assign { protocol, members });
+            }
+            Effect::NameTopics(ids) => {
+                if self.unnamed.is_empty() {
+                    self.work.push(Work::NameTopics(ids.clone()));
+                }
+                self.unnamed = ids;
+            }
+            Effect::Fail(e) => self.errors.push_back(e),
+            Effect::Gone => self.gone = true,
+        }
+    }
+
+    fn want<'a>(&self, topics: impl IntoIterator<Item = &'a str>) {
+        self.client.want_topics(topics, self.settings.allow_auto_create_topics);
+    }
+
+    /// The application has begun a poll. Says whether that makes work for the task.
+    pub fn polled(&mut self, now: Monotonic) -> bool {
+        self.member(now, Event::Polled);
+        self.auto_commit(now);
+        !self.work.is_empty()
+    }
+
+    fn auto_commit(&mut self, now: Monotonic) {
+        let Some(interval_ms) = self.settings.auto_commit_interval_ms else { return };
+        let due = *self.auto_commit_due.get_or_insert(now.plus_ms(interval_ms.into()));
+        if now < due || self.auto_committing {
+            return;
+        }
+        self.auto_commit_due = Some(now.plus_ms(interval_ms.into()));
+        let rebalancing = self.membership.as_ref().is_some_and(Membership::is_rebalancing);
+        let offsets = self.consumed();
+        if !offsets.is_empty() && !(rebalancing && self.subscription.is_group_managed()) {
+            self.auto_committing = true;
+            self.work.push(Work::Commit(offsets));
+        }
+    }
+
+    /// What was given out, for a commit.
+    pub fn consumed(&self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
+        let positions = self.subscription.consumed().into_iter();
+        let offset = |p: Position| OffsetAndMetadata { offset: p.offset, leader_epoch: p.epoch, metadata: Str::EMPTY };
+        positions.map(|(tp, p)| (tp, offset(p))).collect()
+    }
+
+    /// Sets what the application wants.
+    pub fn subscribe(&mut self, now: Monotonic, wanted: Wanted) {
+        let all = matches!(wanted, Wanted::Pattern(_));
+        if all != self.wants_all_topics {
+            self.wants_all_topics = all;
+            self.client.want_all_topics(all);
+        }
+        if let Wanted::Topics(topics) = &wanted {
+            self.want(topics.iter().map(|t| &**t));
+        }
+        self.subscription.wanted = wanted;
+        self.gone = false;
+        self.wish(now);
+    }
+
+    /// Tells the membership what topics are wanted now.
+    fn wish(&mut self, now: Monotonic) {
+        let wish = match &self.subscription.wanted {
+            Wanted::Topics(topics) => Wish { topics: topics.clone(), regex: None },
+            Wanted::BrokerPattern(regex) => Wish { topics: BTreeSet::new(), regex: Some(regex.clone()) },
+            Wanted::Pattern(pattern) => {
+                // Before any metadata nothing can be said.
+                if self.cluster.brokers.is_empty() {
+                    return;
+                }
+                let hidden = self.settings.exclude_internal_topics;
+                let topics = self.cluster.topics().filter(|t| t.error.is_none() && !(hidden && t.is_internal));
+                let topics = topics.filter(|t| pattern.matches(&t.name)).map(|t| t.name.clone()).collect();
+                Wish { topics, regex: None }
+            }
+            Wanted::Nothing | Wanted::Partitions => return,
+        };
+        self.member(now, Event::Subscribed(wish));
+    }
+
+    /// Has these partitions without a group's help.
+    pub fn assign(&mut self, partitions: &BTreeSet<TopicPartition>) {
+        self.subscription.wanted = Wanted::Partitions;
+        self.subscription.assign(partitions);
+        self.want(partitions.iter().map(|tp| &*tp.topic));
+        self.drop_stale();
+    }
+
+    /// Wants nothing any more.
+    pub fn unsubscribe(&mut self, now: Monotonic, operation: GroupMembershipOperation) {
+        let managed = self.subscription.is_group_managed();
+        if self.wants_all_topics {
+            self.wants_all_topics = false;
+            self.client.want_all_topics(false);
+        }
+        self.subscription.wanted = Wanted::Nothing;
+        if managed && self.membership.is_some() {
+            self.member(now, Event::Unsubscribed(operation));
+        } else {
+            self.subscription.assign(&BTreeSet::new());
+            self.gone = true;
+        }
+    }
+
+    /// The application has been told.
+    pub fn called_back(&mut self, now: Monotonic, callback: &Callback) {
+        if let Callback::Assigned(added) = callback {
+            for tp in added {
+                if let Some(p) = self.subscription.get_mut(tp) {
+                    p.held_back = false;
+                }
+            }
+        }
+        self.member(now, Event::CalledBack);
+    }
+
+    /// Another picture of the cluster.
+    pub fn cluster_changed(&mut self, now: Monotonic, cluster: Arc<Cluster>) {
+        self.cluster = cluster;
+        let assigned: Vec<TopicPartition> = self.subscription.iter().map(|(tp, _)| tp.clone()).collect();
+        for tp in assigned {
+            if let Some(p) = self.cluster.partition(&tp.topic, tp.partition) {
+                self.subscription.leader_seen(&tp, LeaderEpoch(p.leader_epoch));
+            }
+        }
+        if let Wanted::Topics(topics) = &self.subscription.wanted {
+            for name in topics {
+                if let Some(t) = self.cluster.topic(name)
+                    && matches!(t.error, ErrorCode::TopicAuthorizationFailed | ErrorCode::InvalidTopicException)
+                {
+                    self.errors
+                        .push_back(Error::Broker { code: t.error, message: Some(format!("topic {name}").into()) });
+                }
+            }
+        }
+        if matches!(self.subscription.wanted, Wanted::Pattern(_)) {
+            self.wish(now);
+        }
+        if let Some(divided) = &self.divided
+            && self.membership.as_ref().is_some_and(Membership::is_leader)
+            && self.counts(divided.keys()) != *divided
+        {
+            self.member(now, Event::Rejoin("cached metadata has changed"));
+        }
+        self.missing = match &self.subscription.wanted {
+            Wanted::Topics(topics) => {
+                topics.iter().any(|t| self.cluster.topic(t).is_none_or(|t| t.error.is_retriable()))
+            }
+            _ => false,
+        };
+    }
+
+    fn counts<'a>(&self, topics: impl IntoIterator<Item = &'a Str>) -> BTreeMap<Str, usize> {
+        let count = |t: &Str| self.cluster.topic(t).filter(|t| t.error.is_none()).map_or(0, |t| t.partitions.len());
+        topics.into_iter().map(|t| (t.clone(), count(t))).collect()
+    }
+
+    /// Divides the partitions of the members' topics.
+    fn divide(&mut self, now: Monotonic, protocol: &Str, members: &[(MemberId, MemberSubscription)]) {
+        self.cluster_changed(now, self.client.cluster());
+        let topics: BTreeSet<&Str> = members.iter().flat_map(|(_, s)| &s.topics).collect();
+        let mut racks = TopicRacks::new();
+        for name in &topics {
+            let Some(t) = self.cluster.topic(name).filter(|t| t.error.is_none() && !t.partitions.is_empty()) else {
+                continue;
+            };
+            let rack = |id: &NodeId| self.cluster.brokers.get(id)?.rack.clone();
+            let partition = |p: &crate::cluster::Partition| PartitionRacks {
+                partition: p.index,
+                racks: p.replicas.iter().filter_map(rack).collect(),
+            };
+            racks.insert((*name).clone(), t.partitions.iter().map(partition).collect());
+        }
+        self.divided = Some(self.counts(topics));
+        let assignment = match self.settings.assignors.iter().find(|a| a.name() == &**protocol) {
+            Some(assignor) => assignor.assign(&racks, members).into_iter().collect(),
+            None => {
+                let e = format!("the group has chosen the assignor `{protocol}`, which this consumer doesn't have");
+                self.errors.push_back(Error::Invalid(e));
+                Vec::new()
+            }
+        };
+        self.member(now, Event::AssignmentMade(assignment));
+    }
+
+    /// What is to be done now.
+    pub fn turn(&mut self, now: Now) -> Vec<Work> {
+        let t = now.monotonic;
+        if self.polling {
+            self.member(t, Event::Polled);
+            self.auto_commit(t);
+        }
+        while self.abandoned
+            && let Some(callback) = self.callbacks.pop_front()
+        {
+            self.called_back(t, &callback);
+        }
+        if self.membership.as_ref().and_then(Membership::next_deadline).is_some_and(|at| at <= t) {
+            self.member(t, Event::DeadlineReached);
+        }
+        if !self.closing {
+            self.missing_leader = false;
+            self.find_positions(now);
+            let (planned, leaderless) = self.fetcher.plan(t, &self.subscription, &self.cluster);
+            self.work.extend(planned.into_iter().map(Work::Fetch));
+            self.missing_leader |= leaderless;
+            if !self.missing && !self.missing_leader {
+                self.metadata_failures = 0;
+            } else if self.metadata_due <= t {
+                self.metadata_due = t.plus(self.client.backoff(self.metadata_failures));
+                self.metadata_failures = self.metadata_failures.saturating_add(1);
+                self.work.push(Work::UpdateMetadata);
+            }
+        }
+        std::mem::take(&mut self.work)
+    }
+
+    /// When there is something to do without anything happening.
+    pub fn next_deadline(&self, now: Monotonic) -> Option<Monotonic> {
+        let member = self.membership.as_ref().and_then(Membership::next_deadline);
+        let places = self.subscription.iter().filter_map(|(_, p)| match p.place {
+            Place::Reset { not_before, asked: false, .. } | Place::Unvalidated { not_before, asked: false } => {
+                Some(not_before).filter(|at| *at > now)
+            }
+            _ => None,
+        });
+        let commit = self.auto_commit_due.filter(|_| self.polling && !self.auto_committing);
+        let metadata = (self.missing || self.missing_leader).then_some(self.metadata_due);
+        member
+            .into_iter()
+            .chain(commit)
+            .chain(metadata)
+            .chain(places)
+            .chain(self.fetcher.next_deadline(now, &self.subscription))
+            .min()
+    }
+
+    /// Asks for positions that are not known, and for those that are in doubt.
+    fn find_positions(&mut self, now: Now) {
+        let (mut unknown, mut list, mut doubtful) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let has_group = self.settings.group_id.is_some();
+        let mut lost = Vec::new();
+        for (tp, p) in self.subscription.iter_mut() {
+            // A place is found while the application is being told of the partition: it may seek instead.
+            match &mut p.place {
+                Place::Unknown if has_group => {
+                    p.place = Place::Asked;
+                    unknown.push(tp.clone());
+                }
+                Place::Unknown => lost.push(tp.clone()),
+                Place::Reset { policy, not_before, asked } if !*asked && *not_before <= now.monotonic => {
+                    if self.cluster.leader(&tp.topic, tp.partition).is_none() {
+                        self.missing_leader = true;
+                        continue;
+                    }
+                    *asked = true;
+                    let time = match policy {
+                        OffsetReset::Earliest => EARLIEST,
+                        OffsetReset::Latest => LATEST,
+                        OffsetReset::ByDuration(ms) => TimestampMs(now.wall.get().saturating_sub(*ms).max(0)),
+                    };
+                    list.insert(tp.clone(), time);
+                }
+                Place::Unvalidated { not_before, asked } if !*asked && *not_before <= now.monotonic => {
+                    *asked = true;
+                    doubtful.insert(tp.clone(), p.position);
+                }
+                _ => {}
+            }
+        }
+        for tp in lost {
+            self.reset_or_fail(&tp);
+        }
+        if !unknown.is_empty() {
+            self.work.push(Work::Committed(unknown));
+        }
+        if !list.is_empty() {
+            self.work.push(Work::List(list));
+        }
+        if !doubtful.is_empty() {
+            self.work.push(Work::Validate(doubtful));
+        }
+    }
+
+    /// Begins by the policy; without one the application's next poll fails.
+    fn reset_or_fail(&mut self, tp: &TopicPartition) {
+        if !self.subscription.reset(tp, None)
+            && let Some(p) = self.subscription.get_mut(tp)
+        {
+            p.place = Place::Missing;
+        }
+    }
+
+    /// What the application must hear before any records.
+    pub fn next_error(&mut self) -> Option<Error> {
+        self.errors.pop_front().or_else(|| {
+            let missing = self.subscription.iter().find(|(_, p)| p.place == Place::Missing && !p.held_back);
+            missing.map(|(tp, _)| {
+                Error::NoPosition(format!("{tp} has no committed offset, and auto.offset.reset is none"))
+            })
+        })
+    }
+
+    /// Takes what came of work.
+    pub fn done(&mut self, now: Monotonic, done: Done) {
+        tracing::trace!(?done, "done");
+        match done {
+            Done::Nothing => {}
+            Done::Answered(number, reply) => self.member(now, Event::Answered(number, reply)),
+            Done::Assign { protocol, members } => self.divide(now, &protocol, &members),
+            Done::Named(names) => {
+                self.unnamed.retain(|id| !names.iter().any(|(named, _)| named == id));
+                let again = std::mem::take(&mut self.unnamed);
+                if !again.is_empty() {
+                    self.unnamed.clone_from(&again);
+                    self.work.push(Work::NameTopics(again));
+                }
+                if !names.is_empty() {
+                    self.member(now, Event::TopicsNamed(names));
+                }
+            }
+            Done::Fetched(node, result) => {
+                let c = self.fetcher.answered(now, node, result, &mut self.subscription);
+                if c.update_metadata {
+                    self.work.push(Work::UpdateMetadata);
+                }
+                self.errors.extend(c.errors);
+                let brokers = c.brokers;
+                self.work.extend(c.hints.into_iter().map(|(t, hints)| Work::Hints(t, hints, brokers.clone())));
+            }
+            Done::Committed(asked, result) => self.committed(asked, result),
+            Done::Listed(results) => self.listed(now, results),
+            Done::Validated(asked, results) => self.validated(now, &asked, results),
+            Done::AutoCommitted(result) => {
+                self.auto_committing = false;
+                if let Err(e) = result {
+                    tracing::warn!("offsets were not committed: {e}");
+                    self.commit_failed(now, &e);
+                }
+            }
+        }
+    }
+
+    /// A commit was refused because the member is none any more: it joins again.
+    pub fn commit_failed(&mut self, now: Monotonic, e: &Error) {
+        if matches!(
+            e.code(),
+            Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration | ErrorCode::RebalanceInProgress)
+        ) {
+            self.member(now, Event::Rejoin("a commit was refused"));
+        }
+    }
+
+    fn committed(
+        &mut self,
+        asked: Vec<TopicPartition>,
+        result: Result<BTreeMap<TopicPartition, OffsetAndMetadata>, Error>,
+    ) {
+        let mut found = match result {
+            Ok(found) => found,
+            Err(e) => {
+                for tp in &asked {
+                    if let Some(p) = self.subscription.get_mut(tp)
+                        && p.place == Place::Asked
+                    {
+                        p.place = Place::Unknown;
+                    }
+                }
+                // A member whose epoch has moved on asks again with the new one.
+                let moved = matches!(e.code(), Some(ErrorCode::StaleMemberEpoch | ErrorCode::UnknownMemberId));
+                if !e.is_retriable() && !moved {
+                    self.errors.push_back(e);
+                }
+                return;
+            }
+        };
+        for tp in asked {
+            if self.subscription.get(&tp).is_none_or(|p| p.place != Place::Asked) {
+                continue;
+            }
+            match found.remove(&tp) {
+                Some(o) => {
+                    self.subscription.seek(&tp, Position { offset: o.offset, epoch: o.leader_epoch });
+                    self.leader_seen(&tp);
+                }
+                None => self.reset_or_fail(&tp),
+            }
+        }
+    }
+
+    fn leader_seen(&mut self, tp: &TopicPartition) {
+        if let Some(p) = self.cluster.partition(&tp.topic, tp.partition) {
+            self.subscription.leader_seen(tp, LeaderEpoch(p.leader_epoch));
+        }
+    }
+
+    fn listed(&mut self, now: Monotonic, results: BTreeMap<TopicPartition, Result<OffsetAndTimestamp, Error>>) {
+        for (tp, result) in results {
+            let Some(p) = self.subscription.get_mut(&tp) else { continue };
+            let Place::Reset { policy, not_before, asked } = &mut p.place else { continue };
+            match result {
+                Ok(o) if o.offset.is_some() => {
+                    self.subscription.seek(&tp, Position { offset: o.offset, epoch: o.leader_epoch });
+                    self.leader_seen(&tp);
+                }
+                // Nothing is as young as that: then only what comes now.
+                Ok(_) => {
+                    *policy = OffsetReset::Latest;
+                    *asked = false;
+                }
+                Err(e) => {
+                    *asked = false;
+                    *not_before = now.plus(self.client.backoff(0));
+                    if e.is_retriable() || e.is_invalid_metadata() {
+                        self.work.push(Work::UpdateMetadata);
+                    } else {
+                        self.errors.push_back(e);
+                    }
+                }
+            }
+        }
+    }
+
+    fn validated(
+        &mut self,
+        now: Monotonic,
+        asked: &BTreeMap<TopicPartition, Position>,
+        results: BTreeMap<TopicPartition, Result<Position, Error>>,
+    ) {
+        for (tp, result) in results {
+            let Some(p) = self.subscription.get_mut(&tp) else { continue };
+            let Place::Unvalidated { not_before, asked: is_asked } = &mut p.place else { continue };
+            if asked.get(&tp) != Some(&p.position) {
+                *is_asked = false;
+                continue;
+            }
+            let end = match result {
+                Ok(end) => end,
+                Err(e) => {
+                    *is_asked = false;
+                    *not_before = now.plus(self.client.backoff(0));
+                    match e {
+                        // A broker that can't be asked can't contradict.
+                        Error::Unsupported { .. } => p.place = Place::Valid,
+                        e if e.is_retriable() || e.is_invalid_metadata() => self.work.push(Work::UpdateMetadata),
+                        e => self.errors.push_back(e),
+                    }
+                    continue;
+                }
+            };
+            let position = p.position;
+            if end.offset.is_some() && end.offset >= position.offset {
+                p.place = Place::Valid;
+                continue;
+            }
+            // The log was cut off before the position: a new leader did not have it all.
+            let sentence = format!(
+                "{tp} was truncated: the position {} of epoch {} is gone, the log of that epoch ends at {}",
+                position.offset, position.epoch, end.offset
+            );
+            if self.subscription.reset(&tp, None) {
+                tracing::warn!("{sentence}");
+                if end.offset.is_some() {
+                    self.subscription.seek(&tp, end);
+                }
+            } else {
+                self.errors.push_back(Error::NoPosition(sentence));
+                self.subscription.seek(&tp, Position { offset: position.offset, epoch: LeaderEpoch::NONE });
+            }
+        }
+    }
+
+    /// Forgets fetched records that nobody can ask for any more.
+    fn drop_stale(&mut self) {
+        let s = &self.subscription;
+        let keep = |f: &super::fetch::fetched::Fetched| {
+            s.get(&f.tp).is_some_and(|p| p.incarnation == f.incarnation).then_some(false)
+        };
+        self.fetcher.buffer.drain(keep, |_| true);
+    }
+
+    /// Gives out records. An error stands for a partition whose records can't be read; what precedes it comes first.
+    pub fn take(&mut self) -> Result<Records, Error> {
+        if self.fetcher.buffer.is_empty() {
+            return Ok(Records::default());
+        }
+        let (manner, max) = (self.settings.manner, self.settings.max_poll_records);
+        let mut parts: Vec<Part> = Vec::new();
+        let mut left = max;
+        let mut failed = None;
+        let subscription = std::cell::RefCell::new(&mut self.subscription);
+        self.fetcher.buffer.drain(
+            |f| {
+                let s = subscription.borrow();
+                let p = s.get(&f.tp).filter(|p| p.incarnation == f.incarnation)?;
+                Some(p.is_fetchable())
+            },
+            |f| {
+                let mut s = subscription.borrow_mut();
+                let Some(p) = s.get_mut(&f.tp) else { return false };
+                let before = parts.len();
+                if let Err(e) = f.take(&mut p.position, left, manner, &mut parts) {
+                    let message = format!("{} at offset {}: {e}", f.tp, p.position.offset);
+                    failed = Some(Error::Broker { code: ErrorCode::CorruptMessage, message: Some(message.into()) });
+                    return true;
+                }
+                let taken: usize = parts[before..].iter().map(|p| p.slots.len()).sum();
+                left = left.saturating_sub(taken);
+                left == 0
+            },
+        );
+        match failed {
+            Some(e) if parts.is_empty() => Err(e),
+            // The next poll meets it again.
+            _ => {
+                // What is given out now must not be committed before the next poll.
+                self.polling &= parts.is_empty();
+                Ok(Records::of(parts))
+            }
+        }
+    }
+}

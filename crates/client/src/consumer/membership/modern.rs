@@ -1,0 +1,439 @@
+//! [`Modern`]: membership by ConsumerGroupHeartbeat alone (KIP-848). Kafka's `ConsumerMembershipManager` and
+//! `ConsumerHeartbeatRequestManager`.
+//!
+//! ```text
+//! Out ──Subscribed──▶ Unjoined ──Polled──▶ Member (epoch 0, then the coordinator's) ──Unsubscribed──▶ Leaving ──▶ Out
+//!                        ▲                    │
+//!                        └── fenced, or no poll for max.poll.interval.ms: what it had is lost
+//! ```
+//!
+//! The coordinator divides; the member brings what it has to what it shall have in its own time, first giving up, then
+//! taking, and acknowledges each by its next heartbeat. A heartbeat says only what has changed, except after a failure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use logrun_io::Random;
+use logrun_model::{GenerationId, MemberId, Monotonic, Str, TopicPartition, Uuid};
+use logrun_wire::ErrorCode;
+use logrun_wire::messages::consumer_group_heartbeat_request::TopicPartitions;
+use logrun_wire::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
+
+use super::{Callback, Effect, Event, GroupMembershipOperation, Identity, Reply, Request, Settings, Wish};
+use crate::error::Error;
+
+/// The member epoch of a join.
+const JOIN_EPOCH: i32 = 0;
+/// The member epoch of a member that leaves.
+const LEAVE_EPOCH: i32 = -1;
+/// The member epoch of a static member that will be back.
+const LEAVE_STATIC_EPOCH: i32 = -2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Out,
+    /// Wants to join, as soon as it may.
+    Unjoined,
+    Member,
+    /// The application is being told what it loses before the member leaves.
+    Leaving(GroupMembershipOperation),
+    /// Another member has its `group.instance.id`.
+    Fenced,
+}
+
+/// What the application is being told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    /// What is lost, before the member joins again.
+    Losing,
+    /// What is taken; then comes what is new.
+    Revoking(BTreeSet<TopicPartition>),
+    Assigning,
+}
+
+/// A member of a group of the new protocol.
+#[derive(Debug)]
+pub(crate) struct Modern {
+    settings: Settings,
+    random: Random,
+    state: State,
+    phase: Phase,
+    wish: Wish,
+    member_id: MemberId,
+    epoch: i32,
+    /// What the coordinator wants the member to have.
+    target: Option<BTreeMap<Uuid, BTreeSet<i32>>>,
+    names: BTreeMap<Uuid, Str>,
+    owned: BTreeSet<TopicPartition>,
+    /// What the coordinator has been told; nothing after a failure.
+    told_wish: Option<Wish>,
+    told_owned: Option<BTreeSet<TopicPartition>>,
+    /// What it was told last may be confirmed by the answer.
+    in_flight: Option<u64>,
+    next_number: u64,
+    heartbeat_interval_ms: i32,
+    heartbeat_due: Monotonic,
+    /// The coordinator waits to hear that the member has what it shall have.
+    acknowledge: bool,
+    awaits_poll: bool,
+    failures: u32,
+    last_poll: Monotonic,
+}
+
+impl Modern {
+    pub fn new(settings: Settings, random: Random) -> Self {
+        Self {
+            member_id: super::new_member_id(&random),
+            heartbeat_interval_ms: settings.heartbeat_interval_ms,
+            settings,
+            random,
+            state: State::Out,
+            phase: Phase::Idle,
+            wish: Wish::default(),
+            epoch: JOIN_EPOCH,
+            target: None,
+            names: BTreeMap::new(),
+            owned: BTreeSet::new(),
+            told_wish: None,
+            told_owned: None,
+            in_flight: None,
+            next_number: 1,
+            heartbeat_due: Monotonic::default(),
+            acknowledge: false,
+            awaits_poll: true,
+            failures: 0,
+            last_poll: Monotonic::default(),
+        }
+    }
+
+    pub fn identity(&self) -> Identity {
+        let inside = self.state == State::Member && self.epoch > 0;
+        let generation = if inside { GenerationId(self.epoch) } else { GenerationId::NONE };
+        Identity { member_id: if inside { self.member_id.clone() } else { MemberId::EMPTY }, generation }
+    }
+
+    pub fn is_rebalancing(&self) -> bool {
+        self.state != State::Out && (self.state != State::Member || self.phase != Phase::Idle || self.epoch <= 0)
+    }
+
+    /// Takes an event.
+    pub fn on(&mut self, now: Monotonic, event: Event, effects: &mut Vec<Effect>) {
+        match event {
+            Event::Subscribed(wish) => {
+                if matches!(self.state, State::Out | State::Leaving(_)) {
+                    self.state = State::Unjoined;
+                    self.awaits_poll = true;
+                }
+                self.wish = wish;
+                if self.told_wish.as_ref() != Some(&self.wish) {
+                    self.heartbeat_due = now;
+                }
+            }
+            Event::Unsubscribed(operation) => self.leave(operation, effects),
+            Event::Polled => {
+                self.last_poll = now;
+                self.awaits_poll = false;
+                if self.state == State::Fenced {
+                    effects.push(Effect::Fail(ErrorCode::UnreleasedInstanceId.into()));
+                }
+            }
+            Event::Answered(number, Reply::ConsumerHeartbeat(result)) => {
+                if self.in_flight == Some(number) {
+                    self.in_flight = None;
+                    self.answered(now, result, effects);
+                }
+            }
+            Event::CalledBack => self.called_back(now, effects),
+            Event::TopicsNamed(names) => {
+                self.names.extend(names);
+                self.reconcile(effects);
+            }
+            Event::Rejoin(_) | Event::Answered(..) | Event::AssignmentMade(_) | Event::DeadlineReached => {}
+        }
+        self.turn(now, effects);
+    }
+
+    /// When there is something to do.
+    pub fn next_deadline(&self) -> Option<Monotonic> {
+        match self.state {
+            State::Unjoined if !self.awaits_poll && self.phase == Phase::Idle => Some(self.heartbeat_due),
+            State::Member => {
+                let poll = self.poll_deadline();
+                Some(if self.in_flight.is_none() { poll.min(self.heartbeat_due) } else { poll })
+            }
+            _ => None,
+        }
+    }
+
+    fn poll_deadline(&self) -> Monotonic {
+        self.last_poll.plus_ms(self.settings.max_poll_interval_ms.into())
+    }
+
+    fn turn(&mut self, now: Monotonic, effects: &mut Vec<Effect>) {
+        if self.state == State::Member && now >= self.poll_deadline() {
+            let operation = GroupMembershipOperation::Default;
+            self.send_leave(operation, effects);
+            self.fenced();
+            self.awaits_poll = true;
+            return;
+        }
+        if self.state == State::Unjoined && !self.awaits_poll && self.phase == Phase::Idle && now >= self.heartbeat_due
+        {
+            if !self.owned.is_empty() {
+                self.phase = Phase::Losing;
+                effects.push(Effect::Call(Callback::Lost(std::mem::take(&mut self.owned))));
+                return;
+            }
+            self.state = State::Member;
+            self.epoch = JOIN_EPOCH;
+            self.heartbeat_due = now;
+        }
+        let due = now >= self.heartbeat_due || self.acknowledge && self.phase == Phase::Idle;
+        if self.state == State::Member && self.in_flight.is_none() && due {
+            self.heartbeat(now, effects);
+        }
+    }
+
+    fn topic_partitions(&self) -> Vec<TopicPartitions> {
+        let ids: BTreeMap<&Str, Uuid> = self.names.iter().map(|(id, name)| (name, *id)).collect();
+        let mut topics: BTreeMap<Uuid, Vec<i32>> = BTreeMap::new();
+        for tp in &self.owned {
+            if let Some(id) = ids.get(&tp.topic) {
+                topics.entry(*id).or_default().push(tp.partition);
+            }
+        }
+        let list = topics.into_iter();
+        list.map(|(topic_id, partitions)| TopicPartitions { topic_id, partitions, ..Default::default() }).collect()
+    }
+
+    fn send(&mut self, request: ConsumerGroupHeartbeatRequest, effects: &mut Vec<Effect>) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        effects.push(Effect::Send(number, Request::ConsumerHeartbeat(request)));
+        number
+    }
+
+    fn heartbeat(&mut self, now: Monotonic, effects: &mut Vec<Effect>) {
+        // Everything is said when joining, and again when it isn't known what was heard.
+        let all = self.epoch == JOIN_EPOCH || self.told_wish.is_none();
+        let mut request = ConsumerGroupHeartbeatRequest {
+            group_id: self.settings.group_id.clone(),
+            member_id: self.member_id.clone(),
+            member_epoch: self.epoch,
+            instance_id: self.settings.instance_id.clone(),
+            ..Default::default()
+        };
+        if all {
+            request.rack_id = self.settings.rack_id.clone();
+            request.rebalance_timeout_ms = self.settings.max_poll_interval_ms;
+            request.server_assignor = self.settings.remote_assignor.clone();
+        }
+        if all || self.told_wish.as_ref() != Some(&self.wish) {
+            request.subscribed_topic_names = Some(self.wish.topics.iter().cloned().collect());
+            // An expression that is no longer wanted is taken back by an empty one.
+            let had = self.told_wish.as_ref().is_some_and(|w| w.regex.is_some());
+            request.subscribed_topic_regex = self.wish.regex.clone().or(had.then(|| Str::EMPTY));
+        }
+        // What the application has not been told of yet is not acknowledged.
+        let settled = self.phase == Phase::Idle;
+        if all || settled && (self.acknowledge || self.told_owned.as_ref() != Some(&self.owned)) {
+            request.topic_partitions = Some(self.topic_partitions());
+            self.told_owned = Some(self.owned.clone());
+            self.acknowledge &= !settled;
+        }
+        self.told_wish = Some(self.wish.clone());
+        self.heartbeat_due = now.plus_ms(self.heartbeat_interval_ms.into());
+        self.in_flight = Some(self.send(request, effects));
+    }
+
+    /// What was told may not have been heard.
+    fn forget_told(&mut self) {
+        self.told_wish = None;
+        self.told_owned = None;
+    }
+
+    /// Out of the group against its will: what it has is lost, and it joins again.
+    fn fenced(&mut self) {
+        self.state = State::Unjoined;
+        self.epoch = JOIN_EPOCH;
+        self.target = None;
+        self.in_flight = None;
+        self.acknowledge = false;
+        self.forget_told();
+    }
+
+    fn answered(
+        &mut self,
+        now: Monotonic,
+        result: Result<ConsumerGroupHeartbeatResponse, Error>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let response = match result.and_then(|r| crate::check(r.error_code, r.error_message.as_ref()).map(|()| r)) {
+            Ok(r) => r,
+            Err(e) => return self.refused(now, e, effects),
+        };
+        if self.state != State::Member {
+            return;
+        }
+        self.failures = 0;
+        if let Some(id) = &response.member_id {
+            self.member_id = id.detached();
+        }
+        self.epoch = response.member_epoch;
+        self.heartbeat_interval_ms = response.heartbeat_interval_ms;
+        // As soon as possible if the subscription has changed meanwhile.
+        if self.told_wish.as_ref() == Some(&self.wish) {
+            self.heartbeat_due = now.plus_ms(self.heartbeat_interval_ms.into());
+        }
+        if let Some(assignment) = response.assignment {
+            let topics = assignment.topic_partitions.into_iter();
+            self.target = Some(topics.map(|t| (t.topic_id, t.partitions.into_iter().collect())).collect());
+            self.reconcile(effects);
+        }
+    }
+
+    fn refused(&mut self, now: Monotonic, e: Error, effects: &mut Vec<Effect>) {
+        self.forget_told();
+        let wait = self.settings.backoff.after(self.failures, &self.random);
+        match e.code() {
+            Some(ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch) => {
+                self.fenced();
+                self.heartbeat_due = now;
+            }
+            _ if e.is_coordinator_moved() || e.is_retriable() => {
+                if e.is_coordinator_moved() {
+                    effects.push(Effect::ForgetCoordinator);
+                }
+                self.failures = self.failures.saturating_add(1);
+                self.heartbeat_due = now.plus(wait);
+            }
+            code => {
+                let fenced = matches!(code, Some(ErrorCode::UnreleasedInstanceId | ErrorCode::FencedInstanceId));
+                self.fenced();
+                self.failures = self.failures.saturating_add(1);
+                self.heartbeat_due = now.plus(wait);
+                self.awaits_poll = true;
+                if fenced {
+                    self.state = State::Fenced;
+                }
+                effects.push(Effect::Fail(e));
+            }
+        }
+    }
+
+    /// Brings what the member has to what it shall have, as far as the topics' names are known.
+    fn reconcile(&mut self, effects: &mut Vec<Effect>) {
+        if self.state != State::Member || self.phase != Phase::Idle {
+            return;
+        }
+        let Some(target) = &self.target else { return };
+        let unknown: BTreeSet<Uuid> = target.keys().filter(|id| !self.names.contains_key(*id)).copied().collect();
+        let target: BTreeSet<TopicPartition> = target
+            .iter()
+            .filter_map(|(id, partitions)| Some((self.names.get(id)?, partitions)))
+            .flat_map(|(name, list)| list.iter().map(|p| TopicPartition { topic: name.clone(), partition: *p }))
+            .collect();
+        if unknown.is_empty() {
+            self.target = None;
+        } else {
+            effects.push(Effect::NameTopics(unknown.clone()));
+            if target == self.owned {
+                return;
+            }
+        }
+        let revoked: BTreeSet<_> = self.owned.difference(&target).cloned().collect();
+        self.owned.retain(|tp| target.contains(tp));
+        self.phase = Phase::Revoking(target);
+        if revoked.is_empty() {
+            self.take(effects);
+        } else {
+            effects.push(Effect::Call(Callback::Revoked(revoked)));
+        }
+    }
+
+    /// What was taken is given up: now for what is new.
+    fn take(&mut self, effects: &mut Vec<Effect>) {
+        let Phase::Revoking(target) = std::mem::replace(&mut self.phase, Phase::Assigning) else { return };
+        let added: BTreeSet<_> = target.difference(&self.owned).cloned().collect();
+        self.owned = target;
+        effects.push(Effect::Has(self.owned.clone()));
+        effects.push(Effect::Call(Callback::Assigned(added)));
+    }
+
+    fn called_back(&mut self, now: Monotonic, effects: &mut Vec<Effect>) {
+        if let State::Leaving(operation) = self.state {
+            self.phase = Phase::Idle;
+            return self.left(operation, effects);
+        }
+        match self.phase {
+            Phase::Revoking(_) if self.state == State::Member => self.take(effects),
+            _ => {
+                let was = std::mem::replace(&mut self.phase, Phase::Idle);
+                match was {
+                    Phase::Losing => effects.push(Effect::Has(self.owned.clone())),
+                    Phase::Assigning if self.state == State::Member => self.acknowledge = true,
+                    _ => {}
+                }
+                if self.state == State::Unjoined {
+                    self.heartbeat_due = self.heartbeat_due.min(now);
+                }
+                self.reconcile(effects);
+            }
+        }
+    }
+
+    fn send_leave(&mut self, operation: GroupMembershipOperation, effects: &mut Vec<Effect>) {
+        let is_static = self.settings.instance_id.is_some();
+        let epoch = match operation {
+            GroupMembershipOperation::LeaveGroup => LEAVE_EPOCH,
+            _ if is_static => LEAVE_STATIC_EPOCH,
+            GroupMembershipOperation::Default => LEAVE_EPOCH,
+            GroupMembershipOperation::RemainInGroup => return,
+        };
+        let request = ConsumerGroupHeartbeatRequest {
+            group_id: self.settings.group_id.clone(),
+            member_id: self.member_id.clone(),
+            member_epoch: epoch,
+            instance_id: self.settings.instance_id.clone(),
+            ..Default::default()
+        };
+        self.send(request, effects);
+    }
+
+    fn leave(&mut self, operation: GroupMembershipOperation, effects: &mut Vec<Effect>) {
+        self.wish = Wish::default();
+        if self.state == State::Unjoined {
+            // What it had was lost already.
+            self.epoch = JOIN_EPOCH;
+        }
+        let member = self.state == State::Member;
+        self.state = State::Leaving(operation);
+        if self.phase != Phase::Idle {
+            return;
+        }
+        let owned = std::mem::take(&mut self.owned);
+        if owned.is_empty() {
+            if !member {
+                self.epoch = LEAVE_EPOCH;
+            }
+            return self.left(operation, effects);
+        }
+        self.phase = Phase::Losing;
+        effects.push(Effect::Call(if member { Callback::Revoked(owned) } else { Callback::Lost(owned) }));
+    }
+
+    fn left(&mut self, operation: GroupMembershipOperation, effects: &mut Vec<Effect>) {
+        let owned = std::mem::take(&mut self.owned);
+        if !owned.is_empty() {
+            self.phase = Phase::Losing;
+            return effects.push(Effect::Call(Callback::Revoked(owned)));
+        }
+        if self.epoch > 0 || self.in_flight.is_some() {
+            self.send_leave(operation, effects);
+        }
+        self.fenced();
+        self.state = State::Out;
+        effects.push(Effect::Has(BTreeSet::new()));
+        effects.push(Effect::Gone);
+    }
+}

@@ -1,0 +1,30 @@
+//! The consumer: reads topics, alone or as a member of a group. Kafka's `KafkaConsumer`.
+//!
+//! [`Consumer`] is what programs use; the rest is what it is made of, each part a machine without IO:
+//!
+//! - `subscription`: what is wanted, what is assigned, where it stands.
+//! - `membership`: the classic group protocol and the new one (KIP-848); [`assignor`], [`protocol`].
+//! - `fetch`: sessions (KIP-227), what is asked of whom, what was fetched and not yet polled.
+//! - `core` puts them together behind one lock; `task` does what they say is due.
+
+pub mod assignor;
+#[allow(clippy::module_inception)]
+mod consumer;
+mod core;
+mod fetch;
+mod listener;
+mod membership;
+mod offsets;
+mod pattern;
+pub mod protocol;
+mod record;
+mod settings;
+mod subscription;
+mod task;
+
+pub use consumer::{CloseOptions, Consumer, ConsumerGroupMetadata, Waker};
+pub use listener::RebalanceListener;
+pub use membership::GroupMembershipOperation;
+pub use offsets::{OffsetAndMetadata, OffsetAndTimestamp};
+pub use pattern::TopicPattern;
+pub use record::{ConsumerRecord, Iter, OwnedRecord, Records};

@@ -1,0 +1,246 @@
+//! The task behind a consumer: does the work that [`Core`] says is due, and brings back what came of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use logrun_model::{Monotonic, Str, Uuid};
+use logrun_wire::messages::metadata_request::MetadataRequestTopic;
+use logrun_wire::messages::{ConsumerGroupHeartbeatRequest, JoinGroupRequest, MetadataRequest};
+use logrun_wire::{Request as WireRequest, VersionRange};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::core::{Core, Done, Work};
+use super::fetch::{Fetcher, Planned};
+use super::membership::{Reply, Request};
+use super::offsets;
+use crate::error::Error;
+use crate::{Call, Client, CoordinatorKey, Lane, Target};
+
+/// What the application's side and the task have in common.
+pub(crate) struct Shared {
+    pub client: Client,
+    pub core: Mutex<Core>,
+    /// There is something for the task to look at.
+    pub to_task: Notify,
+    /// There is something for the application to look at. Only those who wait already are woken.
+    pub to_app: Notify,
+    pub group_id: Option<Str>,
+    pub instance_id: Option<Str>,
+    pub read_committed: bool,
+}
+
+impl Shared {
+    pub fn now(&self) -> Monotonic {
+        self.client.io().clock.now()
+    }
+
+    /// Changes the core, and lets the task look at it.
+    pub fn change<T>(&self, f: impl FnOnce(&mut Core, Monotonic) -> T) -> T {
+        let result = f(&mut self.core.lock(), self.now());
+        self.to_task.notify_one();
+        result
+    }
+}
+
+type Running = FuturesUnordered<BoxFuture<'static, Done>>;
+
+/// Runs until the consumer is closed.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let clock = shared.client.io().clock.clone();
+    let mut watch = shared.client.watch();
+    let (mut running, mut last) = (Running::new(), Running::new());
+    let first = watch.current();
+    shared.core.lock().cluster_changed(clock.now(), first);
+    loop {
+        let now = clock.read();
+        let (work, deadline, ends, news) = {
+            let mut core = shared.core.lock();
+            let work = core.turn(now);
+            (work, core.next_deadline(now.monotonic), core.closing && core.gone, core.has_news())
+        };
+        if news {
+            shared.to_app.notify_waiters();
+        }
+        for work in work {
+            start(&shared, work, &running, &last);
+        }
+        if ends {
+            break;
+        }
+        let alarm = async {
+            match deadline {
+                Some(at) => clock.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            Some(done) = running.next(), if !running.is_empty() => shared.core.lock().done(clock.now(), done),
+            Some(_) = last.next(), if !last.is_empty() => {}
+            cluster = watch.changed() => match cluster {
+                Some(cluster) => shared.core.lock().cluster_changed(clock.now(), cluster),
+                None => break,
+            },
+            () = shared.to_task.notified() => {}
+            () = alarm => {}
+        }
+    }
+    let goodbyes = shared.core.lock().fetcher.close();
+    for planned in goodbyes {
+        last.push(Box::pin(fetch(shared.clone(), planned)));
+    }
+    // What says goodbye is sent and waited for; nothing else matters any more.
+    drop(running);
+    tokio::select! {
+        biased;
+        () = async { while last.next().await.is_some() {} } => {}
+        () = clock.sleep(shared.client.request_timeout()) => {}
+    }
+    shared.core.lock().ended = true;
+    shared.to_app.notify_waiters();
+}
+
+fn start(shared: &Arc<Shared>, work: Work, running: &Running, last: &Running) {
+    let s = shared.clone();
+    match work {
+        Work::Send(number, request) => {
+            let goodbye = match &request {
+                Request::Leave(_) => true,
+                Request::ConsumerHeartbeat(r) => r.member_epoch < 0,
+                _ => false,
+            };
+            let into = if goodbye { last } else { running };
+            into.push(Box::pin(send(s, number, request)));
+        }
+        Work::ForgetCoordinator => {
+            if let Some(group) = &s.group_id {
+                s.client.forget_coordinator(&CoordinatorKey::Group(group.clone()));
+            }
+        }
+        Work::Fetch(planned) => running.push(Box::pin(fetch(s, planned))),
+        Work::Committed(partitions) => running.push(Box::pin(async move {
+            let group = s.group_id.clone().unwrap_or_default();
+            let identity = || s.core.lock().identity();
+            let result = offsets::committed(&s.client, &group, identity, &partitions, None).await;
+            if result.is_err() {
+                s.client.io().clock.sleep(s.client.backoff(0)).await;
+            }
+            Done::Committed(partitions, result)
+        })),
+        Work::List(wanted) => running.push(Box::pin(async move {
+            Done::Listed(offsets::list_once(&s.client, &s.client.cluster(), &wanted, s.read_committed).await)
+        })),
+        Work::Validate(positions) => running.push(Box::pin(async move {
+            let ends = offsets::ends_of_epochs(&s.client, &s.client.cluster(), &positions).await;
+            Done::Validated(positions, ends)
+        })),
+        Work::Commit(offsets) => running.push(Box::pin(async move {
+            let group = s.group_id.clone().unwrap_or_default();
+            let identity = || s.core.lock().identity();
+            let timeout = Some(s.client.request_timeout());
+            let instance = s.instance_id.as_ref();
+            Done::AutoCommitted(offsets::commit(&s.client, &group, instance, identity, &offsets, timeout, true).await)
+        })),
+        Work::Assign { protocol, members } => running.push(Box::pin(async move {
+            let cluster = s.client.cluster();
+            let mut topics = members.iter().flat_map(|(_, m)| &m.topics);
+            // Topics that only others want, or that are new. What can't be learnt now has no partitions for now.
+            if topics.any(|t| cluster.topic(t).is_none())
+                && let Err(e) = s.client.refresh().await
+            {
+                tracing::debug!("metadata for an assignment: {e}");
+            }
+            Done::Assign { protocol, members }
+        })),
+        Work::NameTopics(ids) => running.push(Box::pin(async move { Done::Named(names(&s.client, &ids).await) })),
+        Work::UpdateMetadata => s.client.request_update(),
+        Work::Hints(topic, hints, brokers) => s.client.leader_hints(&topic, &hints, &brokers),
+    }
+}
+
+/// The names of topics. What is not known yet is waited for a while, so that whoever asks again does not ask too often.
+async fn names(client: &Client, ids: &BTreeSet<Uuid>) -> Vec<(Uuid, Str)> {
+    let topic = |id: &Uuid| MetadataRequestTopic { topic_id: *id, name: None, ..Default::default() };
+    let request = MetadataRequest {
+        topics: Some(ids.iter().map(topic).collect()),
+        allow_auto_topic_creation: false,
+        ..Default::default()
+    };
+    let mut found = Vec::new();
+    match client.call(Call::to(Target::Any).versions(12, i16::MAX).once(), request).await {
+        Ok(response) => {
+            let named = response.topics.into_iter().filter(|t| t.error_code == 0);
+            found.extend(named.filter_map(|t| Some((t.topic_id, t.name?.detached()))));
+        }
+        Err(e) => tracing::debug!("names of topics: {e}"),
+    }
+    if found.len() < ids.len() {
+        client.io().clock.sleep(client.backoff(2)).await;
+    }
+    found
+}
+
+async fn fetch(s: Arc<Shared>, planned: Planned) -> Done {
+    let wait = Duration::from_millis(u64::try_from(planned.request.max_wait_ms).unwrap_or(0));
+    let timeout = s.client.request_timeout() + wait;
+    let result = async {
+        let connection = s.client.node(planned.node, Lane::Fetch).await?;
+        connection.send(&planned.request, Fetcher::versions(&planned), timeout)?.response().await
+    };
+    Done::Fetched(planned.node, result.await)
+}
+
+async fn send(s: Arc<Shared>, number: u64, request: Request) -> Done {
+    let timeout = s.client.request_timeout();
+    let reply = match request {
+        Request::Join(r) => {
+            // Answered when all have joined, i.e. after the rebalance time-out of the slowest.
+            let wait = Duration::from_millis(u64::try_from(r.rebalance_timeout_ms).unwrap_or(0));
+            Reply::Join(to_coordinator::<JoinGroupRequest>(&s, &r, 0, timeout.max(wait + Duration::from_secs(5))).await)
+        }
+        Request::Sync(r) => Reply::Sync(to_coordinator(&s, &r, 0, timeout).await),
+        Request::Heartbeat(r) => Reply::Heartbeat(to_coordinator(&s, &r, 0, timeout).await),
+        Request::Leave(r) => {
+            if let Err(e) = to_coordinator(&s, &r, 3, timeout).await {
+                tracing::debug!("leaving the group: {e}");
+            }
+            return Done::Nothing;
+        }
+        Request::ConsumerHeartbeat(r) => {
+            let min = i16::from(r.subscribed_topic_regex.is_some());
+            let sent = to_coordinator::<ConsumerGroupHeartbeatRequest>(&s, &r, min, timeout);
+            Reply::ConsumerHeartbeat(sent.await.map_err(|e| match e {
+                Error::Unsupported { address, .. } => Error::Invalid(format!(
+                    "{address} doesn't serve the consumer group protocol (KIP-848): use group.protocol=classic"
+                )),
+                e => e,
+            }))
+        }
+    };
+    Done::Answered(number, reply)
+}
+
+/// One attempt.
+async fn to_coordinator<R: WireRequest>(
+    s: &Shared,
+    request: &R,
+    min_version: i16,
+    timeout: Duration,
+) -> Result<R::Response, Error> {
+    let key = CoordinatorKey::Group(s.group_id.clone().unwrap_or_default());
+    let attempt = async {
+        let node = s.client.coordinator(&key).await?;
+        let connection = s.client.node(node, Lane::Coordinator).await?;
+        connection.send(request, VersionRange::new(min_version, i16::MAX), timeout)?.response().await
+    };
+    let result = attempt.await;
+    if let Err(e) = &result {
+        s.client.learn(&Target::Coordinator(key), e);
+    }
+    result
+}
