@@ -52,6 +52,9 @@ pub struct Broker {
     host_name: Str,
     epoch: AtomicI64,
     open: AtomicBool,
+    closing: AtomicBool,
+    /// What the checkpoint files say, as [`Self::checkpoint`] sums it up.
+    checkpointed: Mutex<Option<u64>>,
     image: RwLock<Arc<MetadataImage>>,
     controller: Arc<Controller>,
     logs: Logs,
@@ -96,6 +99,8 @@ impl Broker {
             host_name,
             epoch: AtomicI64::new(BrokerEpoch::NONE.get()),
             open: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            checkpointed: Mutex::default(),
             image: RwLock::new(image.clone()),
             controller,
             moves: Moves::new(moves_at_a_time),
@@ -154,9 +159,23 @@ impl Broker {
         self.open.store(true, Ordering::Release);
     }
 
-    /// Opens every partition that the metadata gives this broker: the last step before requests are served.
-    pub async fn open_partitions(self: &Arc<Self>) {
-        crate::publish::open_all(self).await;
+    /// Whether this broker is about to stop, so that work which takes long is to be left.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn checkpointed(&self) -> &Mutex<Option<u64>> {
+        &self.checkpointed
+    }
+
+    pub(crate) fn set_closing(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// Takes the partitions that the metadata gives this broker: the last step before requests are served. Their logs
+    /// are opened when they are used.
+    pub async fn take_partitions(self: &Arc<Self>) {
+        crate::publish::take_all(self).await;
     }
 
     /// The metadata that requests are answered from.

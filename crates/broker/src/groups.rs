@@ -4,7 +4,7 @@
 //! carries replies to those who wait. A request that names several groups is cut into its shards' parts here and
 //! put together again. Loading runs beside everything else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -41,6 +41,8 @@ pub struct Groups {
     io: Io,
     config: GroupConfig,
     shards: RwLock<BTreeMap<PartitionIndex, Arc<Shard>>>,
+    /// Partitions that this broker leads and whose logs are being opened.
+    awaited: RwLock<BTreeSet<PartitionIndex>>,
     /// How many partitions the offsets topic has, here or elsewhere.
     partition_count: AtomicI32,
 }
@@ -94,7 +96,13 @@ impl RecordLog for ShardLog<'_> {
 
 impl Groups {
     pub fn new(io: Io, config: GroupConfig) -> Self {
-        Self { io, config, shards: RwLock::default(), partition_count: AtomicI32::new(0) }
+        Self { io, config, shards: RwLock::default(), awaited: RwLock::default(), partition_count: AtomicI32::new(0) }
+    }
+
+    /// This broker leads the partition of the offsets topic, which has `partition_count` of them; its log is being opened.
+    pub fn awaited(&self, partition: PartitionIndex, partition_count: i32) {
+        self.partition_count.store(partition_count, Ordering::Relaxed);
+        self.awaited.write().insert(partition);
     }
 
     /// This broker leads `partition` of the offsets topic, which has `partition_count` of them, from `epoch` on: its
@@ -126,10 +134,12 @@ impl Groups {
             }
         };
         shard.clone().elect(epoch);
+        self.awaited.write().remove(&index);
     }
 
     /// This broker no longer leads the partition.
     pub fn resigned(&self, partition: PartitionIndex) {
+        self.awaited.write().remove(&partition);
         let shard = self.shards.write().remove(&partition);
         if let Some(shard) = shard {
             shard.resign();
@@ -175,7 +185,12 @@ impl Groups {
         if count == 0 {
             return Err(ErrorCode::NotCoordinator);
         }
-        shards.get(&partition_for(group_id, count)).cloned().ok_or(ErrorCode::NotCoordinator)
+        let partition = partition_for(group_id, count);
+        match shards.get(&partition) {
+            Some(shard) => Ok(shard.clone()),
+            None if self.awaited.read().contains(&partition) => Err(ErrorCode::CoordinatorLoadInProgress),
+            None => Err(ErrorCode::NotCoordinator),
+        }
     }
 
     async fn ask(&self, context: &RequestContext, group_id: &str, request: Request) -> Response {

@@ -16,6 +16,7 @@ mod groups;
 mod handlers;
 pub mod logs;
 mod moves;
+mod opening;
 mod partitions;
 mod producer_ids;
 mod publish;

@@ -1,12 +1,13 @@
-//! The logs of this broker in their directories: found at start, opened and deleted by metadata, checkpointed.
+//! The logs of this broker in their directories: found at start, placed and deleted by metadata, opened when they are
+//! used, checkpointed.
 //!
 //! Kafka's counterpart is `LogManager`. What a directory holds is found once, at start; from then on only this
 //! module adds and removes partitions' directories. The metadata log is not among them.
 
 mod moved;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use logrun_io::Io;
@@ -16,22 +17,17 @@ use logrun_log::{
     LogConfig, LogDirs, LogEnv, LogError, OffsetCheckpoint, OpenState, PARTITION_METADATA, PartitionMetadata,
     RECOVERY_POINT_CHECKPOINT, Removals, dir_name,
 };
-use logrun_model::{BrokerEpoch, DirectoryId, Monotonic, Now, Offset, Str, TopicIdPartition, TopicPartition, Uuid};
+use logrun_model::{
+    BrokerEpoch, DirectoryId, Monotonic, Now, Offset, Str, TimestampMs, TopicId, TopicIdPartition, TopicPartition, Uuid,
+};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use crate::directories::{Directory, Room, shown};
-use crate::partitions::Partition;
+use crate::partitions::{AtRest, Partition};
 
 pub use moved::FutureDir;
-
-/// A directory found at start whose partition has not been asked for yet.
-#[derive(Debug)]
-struct Found {
-    dir: usize,
-    path: PathBuf,
-}
 
 /// What the checkpoint files of one directory said at start.
 #[derive(Debug, Default)]
@@ -42,6 +38,27 @@ struct Checkpoints {
     /// Where each log's uncompacted part begins.
     first_dirty: OffsetCheckpoint,
     clean_shutdown: bool,
+}
+
+/// What was found at the start and not asked for yet; nothing once the metadata is in force.
+#[derive(Debug, Default)]
+struct Found {
+    checkpoints: Vec<Checkpoints>,
+    /// The directories that hold a log of this name. Several if a failure left one behind: the topic's own is among
+    /// them, or none is.
+    partitions: BTreeMap<TopicPartition, Vec<usize>>,
+}
+
+/// What the checkpoint files are to say of a partition.
+#[derive(Clone, Debug)]
+pub struct Checkpointed {
+    pub id: TopicIdPartition,
+    pub name: TopicPartition,
+    pub log_start_offset: Offset,
+    pub recovery_point: Offset,
+    pub high_watermark: Offset,
+    /// Up to where the log is compacted (exclusive); none if none of it is.
+    pub first_dirty: Offset,
 }
 
 /// A directory of `log.dirs` as it is described.
@@ -71,10 +88,8 @@ pub struct Logs {
     attention: Arc<Notify>,
     /// Of `log.dirs` there are some that could not be taken at the start.
     some_missing: bool,
-    checkpoints: Vec<Checkpoints>,
-    /// Several of one name if a failure left one behind: the topic's own is among them, or none is.
-    found: Mutex<BTreeMap<TopicPartition, Vec<Found>>>,
-    /// In which directory each open partition lies.
+    found: Mutex<Found>,
+    /// In which directory each partition lies, or will when it takes its first record.
     placed: Mutex<BTreeMap<TopicIdPartition, usize>>,
     /// Copies that the process before has not come to the end of.
     futures: Mutex<Vec<(TopicPartition, usize, PathBuf)>>,
@@ -95,17 +110,16 @@ impl Logs {
     /// Looks through the directories. Their clean-shutdown files must have been taken. `some_missing`: there are more of
     /// them, which could not be taken, and nobody knows what is in them.
     pub fn scan(env: LogEnv, dirs: LogDirs, some_missing: bool) -> Result<Self, DirsError> {
-        let mut found: BTreeMap<TopicPartition, Vec<Found>> = BTreeMap::new();
-        let mut checkpoints = Vec::new();
+        let mut found = Found::default();
         let mut removals = Vec::new();
         let mut futures = Vec::new();
         let mut dirs = dirs;
         for i in 0..dirs.dirs().len() {
             if !dirs.dirs()[i].online {
-                checkpoints.push(Checkpoints::default());
+                found.checkpoints.push(Checkpoints::default());
                 continue;
             }
-            checkpoints.push(Checkpoints {
+            found.checkpoints.push(Checkpoints {
                 recovery_points: dirs.read_checkpoint(i, RECOVERY_POINT_CHECKPOINT)?,
                 log_starts: dirs.read_checkpoint(i, LOG_START_OFFSET_CHECKPOINT)?,
                 high_watermarks: dirs.read_checkpoint(i, HIGH_WATERMARK_CHECKPOINT)?,
@@ -115,7 +129,7 @@ impl Logs {
             for p in dirs.partitions(i)? {
                 match p.kind {
                     DirKind::Current => {
-                        found.entry(p.partition).or_default().push(Found { dir: i, path: p.path });
+                        found.partitions.entry(p.partition).or_default().push(i);
                         dirs.added(i);
                     }
                     // A deletion that the end of the process has interrupted.
@@ -134,17 +148,11 @@ impl Logs {
             some_missing,
             env,
             dirs: Mutex::new(dirs),
-            checkpoints,
             found: Mutex::new(found),
             placed: Mutex::default(),
             futures: Mutex::new(futures),
             removals: Mutex::new(removals),
         })
-    }
-
-    /// How many partitions' directories were found at start and not asked for yet.
-    pub fn unclaimed(&self) -> usize {
-        self.found.lock().values().map(Vec::len).sum()
     }
 
     /// The ids of the directories that work.
@@ -205,135 +213,202 @@ impl Logs {
                 dirs.set_offline(i);
             }
         }
-        self.found.lock().retain(|_, found| {
-            found.retain(|f| self.directories[f.dir].is_online());
+        self.found.lock().partitions.retain(|_, found| {
+            found.retain(|dir| self.directories[*dir].is_online());
             !found.is_empty()
         });
     }
 
-    /// Opens the log of a partition, or makes it: in `preferred` if that is here, else where there are fewest. Waits for
-    /// the disk. A directory of the same name that belonged to another topic is set aside as a stray.
-    pub fn open(
+    /// The directory that the log of a partition lies in, or will.
+    pub fn directory_of(&self, id: TopicIdPartition) -> Option<Arc<Directory>> {
+        let dir = self.placed.lock().get(&id).copied()?;
+        Some(self.directories[dir].clone())
+    }
+
+    /// Gives a partition its place: where its log was found at start, else in `preferred` if that is here, else where
+    /// there are fewest. No log is opened and nothing is made. Returns what is known of the log, and the directory.
+    pub fn take(
         &self,
         id: TopicIdPartition,
         name: &TopicPartition,
         preferred: Option<DirectoryId>,
-        config: LogConfig,
-        now: Now,
-    ) -> Result<OpenedLog, LogError> {
-        while let Some(found) = self.take_found(id, name)? {
-            let checkpoints = &self.checkpoints[found.dir];
-            let at = |c: &OffsetCheckpoint| c.0.get(name).copied().unwrap_or(Offset::ZERO);
-            let state = OpenState {
-                log_start_offset: at(&checkpoints.log_starts),
-                recovery_point: at(&checkpoints.recovery_points),
-                clean_shutdown: checkpoints.clean_shutdown,
-            };
-            let (mut log, _) = match Log::open(&self.env, &found.path, config.clone(), state, now) {
-                Ok(opened) => opened,
-                Err(e) => {
-                    // It is still where it was, and no other may be made in its place.
-                    self.found.lock().entry(name.clone()).or_default().push(found);
-                    return Err(e);
-                }
-            };
-            if log.topic_id().is_none_or(|t| t == id.topic_id) {
-                log.set_topic_id(id.topic_id)?;
-                log.set_first_dirty_offset(at(&checkpoints.first_dirty));
-                return Ok(self.placed(id, found.dir, log, at(&checkpoints.high_watermarks)));
+    ) -> Result<(AtRest, Arc<Directory>), LogError> {
+        let found = self.take_found(id, name)?;
+        let (dir, rest) = match found {
+            Some(found) => found,
+            None => {
+                let mut dirs = self.dirs.lock();
+                let assigned = preferred.filter(|p| *p != Uuid::UNASSIGNED_DIR);
+                let there = assigned.and_then(|p| dirs.find(p)).filter(|i| dirs.dirs()[*i].online);
+                // It may lie in a directory that can't be looked into, and must not begin anew elsewhere.
+                let may_be_there = assigned.is_some() && (self.some_missing || dirs.dirs().iter().any(|d| !d.online));
+                let chosen = if may_be_there { there } else { there.or_else(|| dirs.choose()) };
+                let Some(dir) = chosen else { return Err(LogError::Offline { dir: PathBuf::from("log.dirs") }) };
+                dirs.added(dir);
+                (dir, AtRest::NEW)
             }
-            self.set_aside(&mut log, name)?;
-            self.dirs.lock().removed(found.dir);
-        }
-        let (dir, path) = {
-            let mut dirs = self.dirs.lock();
-            let assigned = preferred.filter(|p| *p != Uuid::UNASSIGNED_DIR);
-            let found = assigned.and_then(|p| dirs.find(p)).filter(|i| dirs.dirs()[*i].online);
-            // It may lie in a directory that can't be looked into, and must not begin anew elsewhere.
-            let may_be_there = assigned.is_some() && (self.some_missing || dirs.dirs().iter().any(|d| !d.online));
-            let chosen = if may_be_there { found } else { found.or_else(|| dirs.choose()) };
-            let Some(dir) = chosen else { return Err(LogError::Offline { dir: PathBuf::from("log.dirs") }) };
-            dirs.added(dir);
-            (dir, dirs.dirs()[dir].path.join(name.to_string()))
         };
-        let (mut log, _) = Log::open(&self.env, &path, config.clone(), OpenState::NEW, now)?;
-        // What lies here already is what a failed deletion, or a failed creation, of this process has left.
-        if log.topic_id().is_some_and(|t| t != id.topic_id) || log.log_end_offset() > Offset::ZERO {
-            self.set_aside(&mut log, name)?;
-            log = Log::open(&self.env, &path, config, OpenState::NEW, now)?.0;
-        }
-        log.set_topic_id(id.topic_id)?;
-        Ok(self.placed(id, dir, log, Offset::ZERO))
+        self.placed.lock().insert(id, dir);
+        Ok((rest, self.directories[dir].clone()))
     }
 
     /// Takes the directory that was found at start for the partition; if there are several, the topic's own first.
-    fn take_found(&self, id: TopicIdPartition, name: &TopicPartition) -> Result<Option<Found>, LogError> {
+    fn take_found(&self, id: TopicIdPartition, name: &TopicPartition) -> Result<Option<(usize, AtRest)>, LogError> {
         let mut all = self.found.lock();
-        let Some(found) = all.get_mut(name) else { return Ok(None) };
+        let Some(found) = all.partitions.get_mut(name) else { return Ok(None) };
         let (mut own, mut own_end) = (0, None);
         if found.len() > 1 {
-            for (i, f) in found.iter().enumerate() {
-                let path = f.path.join(PARTITION_METADATA);
-                let text = read_all(&*self.env.io.disk, &path).map_err(|e| LogError::Io {
-                    action: "read",
-                    path: path.clone(),
-                    source: e.into(),
-                })?;
-                if text.and_then(|t| PartitionMetadata::decode(&t).ok()).is_some_and(|m| m.topic_id == id.topic_id) {
-                    let end = Some(self.log_end_in(&f.path)?);
+            for (i, dir) in found.iter().enumerate() {
+                let path = self.path_in(*dir, name);
+                if self.owner_of(&path)? == Some(id.topic_id) {
+                    let end = Some(self.log_end_in(&path)?);
                     if end > own_end {
                         (own, own_end) = (i, end);
                     }
                 }
             }
-            error!("{} directories hold {name}; {} is taken", found.len(), found[own].path.display());
+            let path = self.path_in(found[own], name);
+            error!("{} directories hold {name}; {} is taken", found.len(), path.display());
         }
-        let taken = (own < found.len()).then(|| found.remove(own));
+        let dir = found.remove(own);
         if found.is_empty() {
-            all.remove(name);
+            all.partitions.remove(name);
         }
-        Ok(taken)
+        let checkpoints = &all.checkpoints[dir];
+        let at = |c: &OffsetCheckpoint| c.0.get(name).copied().unwrap_or(Offset::ZERO);
+        let rest = AtRest {
+            on_disk: true,
+            clean: checkpoints.clean_shutdown,
+            log_start_offset: at(&checkpoints.log_starts),
+            recovery_point: at(&checkpoints.recovery_points),
+            high_watermark: at(&checkpoints.high_watermarks),
+            first_dirty: at(&checkpoints.first_dirty),
+            compacted: false,
+            size: None,
+            retained_until: TimestampMs(0),
+        };
+        Ok(Some((dir, rest)))
     }
 
-    fn set_aside(&self, log: &mut Log, name: &TopicPartition) -> Result<(), LogError> {
-        warn!(partition = %name, "found a log of another topic of this name; it is set aside as a stray");
-        log.rename_dir(&dir_name(name, DirKind::Stray, self.env.io.random.uuid()))
+    /// The topic that a log's directory says it belongs to, if it says.
+    fn owner_of(&self, path: &Path) -> Result<Option<TopicId>, LogError> {
+        let path = path.join(PARTITION_METADATA);
+        let read = read_all(&*self.env.io.disk, &path);
+        let text = read.map_err(|e| LogError::Io { action: "read", path, source: e.into() })?;
+        Ok(text.and_then(|t| PartitionMetadata::decode(&t).ok()).map(|m| m.topic_id))
     }
 
-    fn placed(&self, id: TopicIdPartition, dir: usize, log: Log, high_watermark: Offset) -> OpenedLog {
-        self.placed.lock().insert(id, dir);
-        OpenedLog { log, high_watermark, directory: self.directories[dir].clone() }
+    fn path_in(&self, dir: usize, name: &TopicPartition) -> PathBuf {
+        self.dirs.lock().dirs()[dir].path.join(name.to_string())
     }
 
-    /// Deletes a partition: its directory gets another name now and goes `delay_ms` later.
+    /// Where the log of a partition lies, or will.
+    fn path_of(&self, id: TopicIdPartition, name: &TopicPartition) -> Result<PathBuf, LogError> {
+        let dir = self.placed.lock().get(&id).copied();
+        dir.map(|dir| self.path_in(dir, name)).ok_or(LogError::Offline { dir: PathBuf::from("log.dirs") })
+    }
+
+    /// Opens the log of a partition that has its place, of which `rest` is known. Waits for the disk. A directory of the
+    /// same name that belonged to another topic is set aside as a stray.
+    pub fn open(
+        &self,
+        id: TopicIdPartition,
+        name: &TopicPartition,
+        rest: &AtRest,
+        config: LogConfig,
+        now: Now,
+    ) -> Result<OpenedLog, LogError> {
+        let unplaced = || LogError::Offline { dir: PathBuf::from("log.dirs") };
+        let directory = self.directory_of(id).ok_or_else(unplaced)?;
+        if !directory.is_online() {
+            return Err(LogError::Offline { dir: directory.path.clone() });
+        }
+        let path = self.path_of(id, name)?;
+        let state = OpenState {
+            log_start_offset: rest.log_start_offset,
+            recovery_point: rest.recovery_point,
+            clean_shutdown: rest.on_disk && rest.clean,
+        };
+        let (mut log, _) = Log::open(&self.env, &path, config.clone(), state, now)?;
+        let (mut high_watermark, mut first_dirty) = (rest.high_watermark, rest.first_dirty);
+        // What lies at the place of a new one is what a failed deletion, or a failed creation, has left.
+        if log.topic_id().is_some_and(|t| t != id.topic_id) || (!rest.on_disk && log.log_end_offset() > Offset::ZERO) {
+            warn!(partition = %name, "found a log of another topic of this name; it is set aside as a stray");
+            log.rename_dir(&dir_name(name, DirKind::Stray, self.env.io.random.uuid()))?;
+            log = Log::open(&self.env, &path, config, OpenState::NEW, now)?.0;
+            (high_watermark, first_dirty) = (Offset::ZERO, Offset::ZERO);
+        }
+        log.set_topic_id(id.topic_id)?;
+        log.set_first_dirty_offset(first_dirty);
+        Ok(OpenedLog { log, high_watermark, directory })
+    }
+
+    /// How many bytes the segments of a closed log take. Waits for the disk.
+    pub fn size_at_rest(&self, id: TopicIdPartition, name: &TopicPartition) -> Result<u64, LogError> {
+        Log::size_in(&*self.env.io.disk, &self.path_of(id, name)?)
+    }
+
+    /// Deletes an open partition: its directory gets another name now and goes `delay_ms` later.
     pub fn delete(&self, partition: &Arc<Partition>, now: Now, delay_ms: i64) -> Result<(), LogError> {
         let name = dir_name(&partition.name, DirKind::Delete, self.env.io.random.uuid());
         let removals = partition.delete(now, &name)?;
-        if let Some(dir) = self.placed.lock().remove(&partition.id) {
-            self.dirs.lock().removed(dir);
-        }
+        self.gone(partition.id);
         self.removals.lock().push((now.monotonic.plus_ms(delay_ms), removals));
         Ok(())
     }
 
-    /// Deletes or sets aside what was found at start and belongs to no partition of the metadata: a deleted topic's
-    /// remains go, as far as `partition.metadata` says whose they are, everything else becomes a stray.
-    pub fn set_strays_aside(&self, now: Now) {
-        let all = std::mem::take(&mut *self.found.lock());
-        for (name, found) in all.into_iter().flat_map(|(name, all)| all.into_iter().map(move |f| (name.clone(), f))) {
-            let renamed = Log::open(
-                &self.env,
-                &found.path,
-                LogConfig::default(),
-                OpenState { clean_shutdown: true, ..OpenState::NEW },
-                now,
-            )
-            .and_then(|(mut log, _)| log.rename_dir(&dir_name(&name, DirKind::Stray, self.env.io.random.uuid())));
-            match renamed {
-                Ok(()) => warn!(partition = %name, "no topic owns this log any more; it is set aside as a stray"),
+    /// Deletes a partition whose log is not open, as [`Self::delete`] does.
+    pub fn delete_at_rest(
+        &self,
+        id: TopicIdPartition,
+        name: &TopicPartition,
+        on_disk: bool,
+        now: Now,
+        delay_ms: i64,
+    ) -> Result<(), LogError> {
+        if on_disk {
+            let path = self.path_of(id, name)?;
+            if self.owner_of(&path)?.is_none_or(|owner| owner == id.topic_id) {
+                let to = self.rename(&path, name, DirKind::Delete)?;
+                let removals = Removals::of_dir(self.env.io.disk.clone(), to);
+                self.removals.lock().push((now.monotonic.plus_ms(delay_ms), removals));
+            } else {
+                self.rename(&path, name, DirKind::Stray)?;
+                warn!(partition = %name, "a log of another topic of this name is set aside as a stray");
+            }
+        }
+        self.gone(id);
+        Ok(())
+    }
+
+    fn gone(&self, id: TopicIdPartition) {
+        let dir = self.placed.lock().remove(&id);
+        if let Some(dir) = dir {
+            self.dirs.lock().removed(dir);
+        }
+    }
+
+    /// Gives the directory of a log that is not open the name of one of `kind`. On the device when this returns.
+    fn rename(&self, path: &Path, name: &TopicPartition, kind: DirKind) -> Result<PathBuf, LogError> {
+        let disk = &self.env.io.disk;
+        let to = path.with_file_name(dir_name(name, kind, self.env.io.random.uuid()));
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let renamed = disk.rename(path, &to).and_then(|()| disk.sync_dir(parent));
+        renamed.map_err(|e| LogError::Io { action: "rename", path: path.to_path_buf(), source: e.into() })?;
+        Ok(to)
+    }
+
+    /// Sets aside what was found at start and belongs to no partition of the metadata: from now on nothing is.
+    pub fn set_strays_aside(&self) {
+        let found = std::mem::take(&mut *self.found.lock());
+        for (name, dir) in
+            found.partitions.into_iter().flat_map(|(n, dirs)| dirs.into_iter().map(move |d| (n.clone(), d)))
+        {
+            match self.rename(&self.path_in(dir, &name), &name, DirKind::Stray) {
+                Ok(_) => warn!(partition = %name, "no topic owns this log any more; it is set aside as a stray"),
                 Err(e) => error!(partition = %name, "a stray log can't be set aside: {e}"),
             }
-            self.dirs.lock().removed(found.dir);
+            self.dirs.lock().removed(dir);
         }
     }
 
@@ -362,58 +437,52 @@ impl Logs {
         }
     }
 
-    /// Writes the checkpoint files of every directory. `extra` are the metadata log's (name, log start, recovery point) in
-    /// its directory. Waits for the disk.
+    /// Writes the checkpoint files of every directory. `metadata` is the metadata log's directory, log start and recovery
+    /// point. Waits for the disk. What is not named counts as zero, here as in Kafka.
     pub fn write_checkpoints(
         &self,
-        partitions: &[Arc<Partition>],
+        partitions: &[Checkpointed],
         metadata: Option<(&PathBuf, Offset, Offset)>,
     ) -> Result<(), DirsError> {
-        let placed = self.placed.lock().clone();
-        let dirs = self.dirs.lock();
-        for i in 0..dirs.dirs().len() {
-            if !dirs.dirs()[i].online {
-                continue;
-            }
-            let (mut recovery, mut starts) = (OffsetCheckpoint::default(), OffsetCheckpoint::default());
-            let (mut high, mut first_dirty) = (OffsetCheckpoint::default(), OffsetCheckpoint::default());
-            for p in partitions.iter().filter(|p| placed.get(&p.id) == Some(&i)) {
-                let offsets = p.offsets();
-                recovery.0.insert(p.name.clone(), p.recovery_point());
-                high.0.insert(p.name.clone(), offsets.high_watermark);
-                if offsets.log_start_offset > Offset::ZERO {
-                    starts.0.insert(p.name.clone(), offsets.log_start_offset);
-                }
-                if let Some(offset) = p.compacted_to() {
-                    first_dirty.0.insert(p.name.clone(), offset);
-                }
-            }
-            // What was found and not claimed yet keeps what was said of it.
-            let unclaimed = self.found.lock();
-            let here = unclaimed.iter().flat_map(|(name, all)| all.iter().map(move |f| (name, f)));
-            for (name, found) in here.filter(|(_, f)| f.dir == i) {
-                let old = &self.checkpoints[found.dir];
-                let keep = |from: &OffsetCheckpoint, to: &mut OffsetCheckpoint| {
-                    if let Some(offset) = from.0.get(name) {
-                        to.0.insert(name.clone(), *offset);
+        #[derive(Default)]
+        struct Files {
+            recovery: OffsetCheckpoint,
+            starts: OffsetCheckpoint,
+            high: OffsetCheckpoint,
+            first_dirty: OffsetCheckpoint,
+        }
+        let mut files: BTreeMap<usize, Files> = BTreeMap::new();
+        {
+            let placed = self.placed.lock();
+            for p in partitions {
+                let Some(dir) = placed.get(&p.id) else { continue };
+                let files = files.entry(*dir).or_default();
+                for (offset, file) in [
+                    (p.recovery_point, &mut files.recovery),
+                    (p.log_start_offset, &mut files.starts),
+                    (p.high_watermark, &mut files.high),
+                    (p.first_dirty, &mut files.first_dirty),
+                ] {
+                    if offset > Offset::ZERO {
+                        file.0.insert(p.name.clone(), offset);
                     }
-                };
-                keep(&old.recovery_points, &mut recovery);
-                keep(&old.log_starts, &mut starts);
-                keep(&old.high_watermarks, &mut high);
-                keep(&old.first_dirty, &mut first_dirty);
+                }
             }
+        }
+        let dirs = self.dirs.lock();
+        for (i, dir) in dirs.dirs().iter().enumerate().filter(|(_, d)| d.online) {
+            let mut files = files.remove(&i).unwrap_or_default();
             if let Some((path, start, point)) = metadata
-                && *path == dirs.dirs()[i].path
+                && *path == dir.path
             {
                 let name = TopicPartition::new("__cluster_metadata", 0);
-                recovery.0.insert(name.clone(), point);
-                starts.0.insert(name, start);
+                files.recovery.0.insert(name.clone(), point);
+                files.starts.0.insert(name, start);
             }
-            dirs.write_checkpoint(i, RECOVERY_POINT_CHECKPOINT, &recovery)
-                .and_then(|()| dirs.write_checkpoint(i, LOG_START_OFFSET_CHECKPOINT, &starts))
-                .and_then(|()| dirs.write_checkpoint(i, HIGH_WATERMARK_CHECKPOINT, &high))
-                .and_then(|()| dirs.write_checkpoint(i, CLEANER_OFFSET_CHECKPOINT, &first_dirty))
+            dirs.write_checkpoint(i, RECOVERY_POINT_CHECKPOINT, &files.recovery)
+                .and_then(|()| dirs.write_checkpoint(i, LOG_START_OFFSET_CHECKPOINT, &files.starts))
+                .and_then(|()| dirs.write_checkpoint(i, HIGH_WATERMARK_CHECKPOINT, &files.high))
+                .and_then(|()| dirs.write_checkpoint(i, CLEANER_OFFSET_CHECKPOINT, &files.first_dirty))
                 .inspect_err(|e| self.directories[i].saw_dirs_error(e))?;
         }
         Ok(())
@@ -425,11 +494,16 @@ impl Logs {
         dirs.dirs().iter().filter(|d| d.online).try_for_each(|d| self.env.io.disk.sync_tree(&d.path))
     }
 
-    /// Writes the clean-shutdown files: every log is closed and checkpointed.
-    pub fn write_clean_shutdown(&self, epoch: BrokerEpoch) -> Result<(), DirsError> {
+    /// Writes the clean-shutdown files of the directories in which every log is closed and checkpointed: of all but those
+    /// of `unclean`, which the next start must check.
+    pub fn write_clean_shutdown(&self, epoch: BrokerEpoch, unclean: &[TopicIdPartition]) -> Result<(), DirsError> {
+        let spoilt: BTreeSet<usize> = {
+            let placed = self.placed.lock();
+            unclean.iter().filter_map(|id| placed.get(id).copied()).collect()
+        };
         let dirs = self.dirs.lock();
         for i in 0..dirs.dirs().len() {
-            if dirs.dirs()[i].online {
+            if dirs.dirs()[i].online && !spoilt.contains(&i) {
                 dirs.write_clean_shutdown(i, epoch)?;
             }
         }
@@ -454,8 +528,6 @@ fn directories(io: &Io, dirs: &LogDirs, attention: &Arc<Notify>) -> Vec<Arc<Dire
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use logrun_io::disk::SimDisk;
     use logrun_io::{Disk, MemoryNet};
     use logrun_log::TailCache;
@@ -486,7 +558,8 @@ mod tests {
 
         fn open(&self, logs: &Logs, topic_id: Uuid, dir: Option<DirectoryId>) -> Log {
             let id = TopicIdPartition { topic_id, partition: 0 };
-            logs.open(id, &self.name, dir, LogConfig::default(), self.io.clock.read()).unwrap().log
+            let (rest, _) = logs.take(id, &self.name, dir).unwrap();
+            logs.open(id, &self.name, &rest, LogConfig::default(), self.io.clock.read()).unwrap().log
         }
 
         fn append(&self, log: &mut Log) {
@@ -516,7 +589,8 @@ mod tests {
         drop(log);
         let log = world.open(&logs, topic(2), Some(first));
         assert_eq!((log.log_end_offset(), log.topic_id()), (Offset::ZERO, Some(topic(2))));
-        assert_eq!(world.names("/a"), ["t-0", "t-0"]);
+        // The new one has no directory before its first record.
+        assert_eq!(world.names("/a"), ["t-0"]);
     }
 
     /// Found by the simulation: with two directories of one name the wrong one was taken, and the topic was empty.
@@ -535,8 +609,9 @@ mod tests {
             world.disk.kill();
             let logs = world.logs();
             assert_eq!(world.open(&logs, topic(1), None).log_end_offset(), Offset(1));
-            logs.set_strays_aside(world.io.clock.read());
-            assert_eq!(logs.unclaimed(), 0);
+            logs.set_strays_aside();
+            let left = ["/a/t-0", "/b/t-0"].iter().filter(|d| world.disk.info(Path::new(d)).unwrap().is_some());
+            assert_eq!(left.count(), 1);
             drop(logs);
             for dir in ["/a/t-0", "/b/t-0"] {
                 let _ = world.disk.remove_dir_all(Path::new(dir));

@@ -168,7 +168,7 @@ pub async fn resume(broker: &Arc<Broker>) {
     for FutureDir { name, directory, path } in broker.logs().take_futures() {
         let found = find_topic(&image, false, &name.topic, Uuid::ZERO);
         let partition = match found {
-            Ok(topic) => broker.partitions().find(&topic, name.partition).map_err(|f| f.code),
+            Ok(topic) => broker.partition(&topic, name.partition).await.map_err(|f| f.code),
             Err(f) => Err(f.code),
         };
         match partition {

@@ -1,5 +1,7 @@
 //! What a broker does by itself, again and again: retention, flushes, checkpoints, heartbeats, stop.
 
+use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +11,18 @@ use logrun_controller::{Command, Reply};
 use logrun_io::TaskHandle;
 use logrun_log::DirsError;
 use logrun_metadata::MetadataImage;
+use logrun_model::{Offset, TopicIdPartition, TopicPartition};
 use logrun_wire::ErrorCode;
 use logrun_wire::messages::BrokerHeartbeatRequest;
 use parking_lot::Mutex;
+use rustc_hash::FxHasher;
 use tracing::{error, info, warn};
 
 use crate::Broker;
 use crate::controller::refused;
 use crate::errors::Failure;
-use crate::partitions::Partition;
+use crate::logs::Checkpointed;
+use crate::partitions::{AtRest, Known, Partition};
 
 /// How many logs are closed at a time.
 const CLOSERS: usize = 16;
@@ -36,9 +41,12 @@ impl Broker {
         // `flush.ms` is rarely set, and nothing is due sooner than a second then.
         let flush = logs.flush_scheduler_interval_ms.clamp(1, 1_000);
         let watched = metadata_dir.clone();
+        let recovering = self.clone();
         let mut tasks = vec![
+            self.io().tasks.spawn(async move { recovering.recover_unclean().await }),
             self.every(ms(retention), |b| b.clean_up()),
             self.every(ms(flush), |b| b.flush_due()),
+            self.every(ms(logs.partition_idle_close_ms.clamp(2, 60_000) / 2), |b| b.close_unused()),
             self.every(ms(checkpoint), move |b| {
                 if let Err(e) = b.checkpoint(&metadata_dir) {
                     error!("the checkpoints can't be written: {e}");
@@ -72,13 +80,21 @@ impl Broker {
         })
     }
 
-    fn clean_up(&self) {
+    fn clean_up(self: &Arc<Self>) {
         let now = self.now();
         for partition in self.partitions().all_online() {
             if let Err(e) = partition.clean_up(now) {
                 partition.directory().saw(&e);
                 error!(partition = %partition.name, "old segments can't be deleted: {e}");
             }
+        }
+        // What is not clean is visited by the recovery, and looked at the next time.
+        let due = |rest: &AtRest| rest.on_disk && rest.clean && rest.retained_until <= now.wall;
+        for id in self.partitions().closed_where(due) {
+            if self.is_closing() {
+                return;
+            }
+            self.visit(id, |partition| partition.clean_up(now));
         }
         self.logs().remove_deleted(now);
     }
@@ -105,7 +121,43 @@ impl Broker {
     /// Writes the checkpoint files. Waits for the disk.
     pub fn checkpoint(&self, metadata_dir: &PathBuf) -> Result<(), DirsError> {
         let (start, point) = self.controller().checkpoints();
-        self.logs().write_checkpoints(&self.partitions().all_online(), Some((metadata_dir, start, point)))
+        let mut last = self.checkpointed().lock();
+        let state = self.checkpoint_state(start, point);
+        if *last == Some(state) {
+            return Ok(());
+        }
+        let image = self.image();
+        let all = self.partitions().all().into_iter().filter_map(|(id, known)| {
+            let rest = match known {
+                Known::Online(partition) => partition.at_rest(),
+                Known::AtRest(rest) => rest,
+            };
+            // What is just being deleted has no name any more.
+            let name = image.topics.name_of(id.topic_id)?;
+            Some(Checkpointed {
+                id,
+                name: TopicPartition::new(name.clone(), id.partition),
+                log_start_offset: rest.log_start_offset,
+                recovery_point: rest.recovery_point,
+                high_watermark: rest.high_watermark,
+                first_dirty: rest.first_dirty,
+            })
+        });
+        let all: Vec<_> = all.collect();
+        self.logs().write_checkpoints(&all, Some((metadata_dir, start, point)))?;
+        *last = Some(state);
+        Ok(())
+    }
+
+    /// Stands for everything that the checkpoints say: as long as it is the same, so are they.
+    fn checkpoint_state(&self, metadata_start: Offset, metadata_point: Offset) -> u64 {
+        let mut hasher = FxHasher::default();
+        (self.partitions().changes(), metadata_start, metadata_point).hash(&mut hasher);
+        for partition in self.partitions().all_online() {
+            let rest = partition.at_rest();
+            (rest.log_start_offset, rest.recovery_point, rest.high_watermark, rest.first_dirty).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// Shows that the quorum lives, by a record now and then, and that this broker does.
@@ -156,6 +208,7 @@ impl Broker {
     /// Ends the groups and closes every log cleanly; writes the checkpoints. What fails is logged, and then the
     /// directories are not marked as cleanly shut down.
     pub async fn close(self: &Arc<Self>, metadata_dir: PathBuf) {
+        self.set_closing();
         self.groups().stop();
         self.moves().leave().await;
         let partitions = self.partitions().all_online();
@@ -166,41 +219,51 @@ impl Broker {
             let (broker, queue) = (self.clone(), queue.clone());
             self.io().tasks.blocking(move || broker.close_partitions(&queue))
         });
-        let closed = join_all(closers).await;
+        let closed = join_all(closers).await.concat();
         let broker = self.clone();
-        let all_closed = closed.into_iter().all(|ok| ok);
-        self.io().tasks.blocking(move || broker.close_directories(&metadata_dir, all_closed, count)).await;
+        self.io().tasks.blocking(move || broker.close_directories(&metadata_dir, &closed)).await;
     }
 
-    fn close_partitions(&self, queue: &Mutex<Vec<Arc<Partition>>>) -> bool {
-        let mut clean = true;
+    /// Returns those that could be closed.
+    fn close_partitions(&self, queue: &Mutex<Vec<Arc<Partition>>>) -> Vec<TopicIdPartition> {
+        let mut closed = Vec::new();
         loop {
-            let Some(partition) = queue.lock().pop() else { return clean };
-            if let Err(e) = partition.close() {
-                error!(partition = %partition.name, "the log can't be closed: {e}");
-                clean = false;
+            let Some(partition) = queue.lock().pop() else { return closed };
+            match partition.close() {
+                Ok(()) => closed.push(partition.id),
+                Err(e) => error!(partition = %partition.name, "the log can't be closed: {e}"),
             }
         }
     }
 
-    fn close_directories(&self, metadata_dir: &PathBuf, mut clean: bool, partitions: usize) {
+    fn close_directories(&self, metadata_dir: &PathBuf, closed: &[TopicIdPartition]) {
+        let mut clean = true;
         if let Err(e) = self.controller().close() {
             error!("the metadata log can't be closed: {e}");
             clean = false;
         }
         match self.logs().sync_all() {
-            Ok(()) if clean => self.partitions().all_online().iter().for_each(|p| p.synced_after_close()),
-            Ok(()) => {}
+            Ok(()) => {
+                let synced = closed.iter().filter_map(|id| self.partitions().online(*id));
+                synced.for_each(|p| p.synced_after_close());
+            }
             Err(e) => {
                 error!("the logs can't be brought to the device: {e}");
                 clean = false;
             }
         }
+        // Nothing may vouch for a log that was not closed, or that nobody has checked since the last crash.
+        let closed: BTreeSet<_> = closed.iter().copied().collect();
+        let unclean = self.partitions().all().into_iter().filter_map(|(id, known)| match known {
+            Known::Online(_) => (!closed.contains(&id)).then_some(id),
+            Known::AtRest(rest) => (rest.on_disk && !rest.clean).then_some(id),
+        });
+        let unclean: Vec<_> = unclean.collect();
         let written = self
             .checkpoint(metadata_dir)
-            .and_then(|()| if clean { self.logs().write_clean_shutdown(self.epoch()) } else { Ok(()) });
+            .and_then(|()| if clean { self.logs().write_clean_shutdown(self.epoch(), &unclean) } else { Ok(()) });
         match written {
-            Ok(()) => info!(partitions, "closed"),
+            Ok(()) => info!(partitions = closed.len(), unchecked = unclean.len(), "closed"),
             Err(e) => error!("the checkpoints can't be written: {e}"),
         }
     }

@@ -47,6 +47,11 @@ impl Waiters {
         self.waiters.push(Arc::downgrade(waiter));
     }
 
+    /// Whether anybody still waits.
+    pub fn any(&self) -> bool {
+        self.waiters.iter().any(|w| w.strong_count() > 0)
+    }
+
     /// Tells everyone who registered since the last change, once.
     pub fn wake(&mut self) {
         for waiter in self.waiters.drain(..) {
@@ -78,6 +83,11 @@ impl AwaitingCommit {
         let (tx, rx) = oneshot::channel();
         self.0.entry(required).or_default().push(tx);
         rx
+    }
+
+    /// Whether anybody waits.
+    pub fn any(&self) -> bool {
+        !self.0.is_empty()
     }
 
     /// Completes all that waited for `high_watermark` or less.

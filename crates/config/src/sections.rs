@@ -49,6 +49,7 @@ option_struct! {
         flush_scheduler_interval_ms: i64 = "log.flush.scheduler.interval.ms",
         flush_offset_checkpoint_interval_ms: i32 = "log.flush.offset.checkpoint.interval.ms",
         flush_start_offset_checkpoint_interval_ms: i32 = "log.flush.start.offset.checkpoint.interval.ms",
+        partition_idle_close_ms: i64 = "logrun.partition.idle.close.ms",
         high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms",
         disk_reserve_bytes: i64 = "logrun.disk.reserve.bytes",
         dir_failure_timeout_ms: i64 = "log.dir.failure.timeout.ms",

@@ -66,6 +66,9 @@ impl Log {
             durable: Durable::Ready,
         };
         self.check_order(batches)?;
+        if !batches.is_empty() {
+            self.make()?;
+        }
         let mut update = update;
         let mut rest = batches;
         while !rest.is_empty() {

@@ -13,6 +13,9 @@ impl Log {
     pub fn plan_flush(&mut self, now: Now) -> Result<Option<FlushPlan>, LogError> {
         self.check_online()?;
         self.last_flush = now;
+        if !self.on_disk {
+            return Ok(None);
+        }
         if self.recovery_point == self.log_end_offset
             && self.unsynced_files.is_empty()
             && !self.epochs_dirty
@@ -70,10 +73,12 @@ impl Log {
     /// the device, so that the next start need not look. Waits for the device.
     pub fn close(&mut self, now: Now) -> Result<(), LogError> {
         self.write_for_close()?;
-        self.flush(now)?;
-        self.drop_stray_snapshots()?;
-        self.sync.renamed_in(&self.dir);
-        self.sync.sync_now()?;
+        if self.on_disk {
+            self.flush(now)?;
+            self.drop_stray_snapshots()?;
+            self.sync.renamed_in(&self.dir);
+            self.sync.sync_now()?;
+        }
         self.end();
         Ok(())
     }
@@ -96,6 +101,9 @@ impl Log {
 
     fn write_for_close(&mut self) -> Result<(), LogError> {
         self.check_online()?;
+        if !self.on_disk {
+            return Ok(());
+        }
         self.settle_replacement()?;
         self.active_mut().seal()?;
         let mut written = Vec::new();

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use logrun_io::Io;
+use logrun_io::{Disk, Io};
 use logrun_model::{LeaderEpoch, Now, Offset, TopicId};
 use logrun_partition::{EpochCache, ProducerStateManager};
 
@@ -21,7 +21,7 @@ use crate::cache::TailCache;
 use crate::config::LogConfig;
 use crate::error::{IoContext, LogError};
 use crate::files::PartitionMetadata;
-use crate::names::{LOG_SUFFIX, PARTITION_METADATA, segment_path};
+use crate::names::{LOG_SUFFIX, PARTITION_METADATA, parse_segment_name, segment_path};
 use crate::read::{LogSlices, ReadPlan, SegmentRef, Source};
 use crate::remove::Waiting;
 use crate::segment::{Segment, SegmentShared};
@@ -63,6 +63,8 @@ pub struct Log {
     /// Files that were written and must be synced with the next flush.
     pub(crate) unsynced_files: BTreeSet<PathBuf>,
     pub(crate) topic_id: Option<TopicId>,
+    /// The directory is there. A log that never took a record has none, nor any file.
+    pub(crate) on_disk: bool,
     pub(crate) tail: Tail,
     pub(crate) sync: Arc<SyncState>,
     pub(crate) waiting: Vec<Waiting>,
@@ -93,6 +95,22 @@ impl Log {
     /// How many bytes of batches the log holds.
     pub fn size(&self) -> u64 {
         self.segments.values().map(|s| s.size).sum()
+    }
+
+    /// How many bytes of batches the log in `dir` holds, without opening it; a log that is not there holds none.
+    pub fn size_in(disk: &dyn Disk, dir: &Path) -> Result<u64, LogError> {
+        let entries = match disk.list(dir) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+            listed => listed.during("list", dir)?,
+        };
+        let mut size = 0;
+        for e in entries {
+            if matches!(parse_segment_name(&e.name), Some((_, LOG_SUFFIX))) {
+                let path = dir.join(e.name);
+                size += disk.info(&path).during("look at", &path)?.map_or(0, |i| i.len);
+            }
+        }
+        Ok(size)
     }
 
     /// How many segments there are.
@@ -149,13 +167,41 @@ impl Log {
         self.topic_id
     }
 
-    /// Writes `partition.metadata`. On the device when the next append or flush that waits for it is.
+    /// Writes `partition.metadata`, or has it written with the first record. On the device when the next append or
+    /// flush that waits for it is.
     pub fn set_topic_id(&mut self, topic_id: TopicId) -> Result<(), LogError> {
         if self.topic_id == Some(topic_id) {
             return Ok(());
         }
+        if !self.on_disk {
+            self.topic_id = Some(topic_id);
+            return Ok(());
+        }
         self.write_small_file(PARTITION_METADATA, &PartitionMetadata { topic_id }.encode())?;
         self.topic_id = Some(topic_id);
+        Ok(())
+    }
+
+    /// Whether the log has a directory: it gets one with its first record.
+    pub fn is_on_disk(&self) -> bool {
+        self.on_disk
+    }
+
+    /// Makes the directory and what is in it before the first record. After a failure it can be called again.
+    pub(crate) fn make(&mut self) -> Result<(), LogError> {
+        if self.on_disk {
+            return Ok(());
+        }
+        self.env.io.disk.create_dir_all(&self.dir).during("create", &self.dir)?;
+        self.sync.renamed_in(&self.dir);
+        self.sync.renamed_in(self.dir.parent().unwrap_or(Path::new("")));
+        // First of all: a directory that has records says whose they are.
+        if let Some(topic_id) = self.topic_id {
+            self.write_small_file(PARTITION_METADATA, &PartitionMetadata { topic_id }.encode())?;
+        }
+        let file = &self.active().shared.file;
+        file.create().during("create", &file.path())?;
+        self.on_disk = true;
         Ok(())
     }
 

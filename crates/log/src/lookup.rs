@@ -53,6 +53,7 @@ impl Log {
         let segments = self
             .segments
             .range(first..)
+            .filter(|(_, s)| s.size > 0)
             .map(|(_, s)| {
                 let known = s.known_max_timestamp().map(|m| m.timestamp);
                 (SegmentRef { shared: s.shared.clone(), size: s.size }, known)

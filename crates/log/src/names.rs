@@ -85,7 +85,12 @@ fn parse_topic_partition(name: &str, kind: DirKind) -> Option<TopicPartition> {
     if partition.is_empty() || !partition.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
+    let digits = partition;
     let partition: i32 = partition.parse().ok()?;
+    // A partition has one name: nobody here made `topic-007`.
+    if kind == DirKind::Current && digits.len() > 1 && digits.starts_with('0') {
+        return None;
+    }
     // The names of directories to be deleted may have been cut to fit.
     if kind == DirKind::Current {
         validate_topic_name(topic).ok()?;
@@ -129,7 +134,7 @@ mod tests {
             let name = dir_name(&tp, kind, Uuid([0xab; 16]));
             assert_eq!(parse_dir_name(&name), Some((tp.clone(), kind)), "{name}");
         }
-        for no in ["", "lost+found", "topic", "-1", "topic-", "topic-x", "topic--1", "topic-99999999999"] {
+        for no in ["", "lost+found", "topic", "-1", "topic-", "topic-x", "topic--1", "topic-99999999999", "topic-01"] {
             assert!(parse_dir_name(no).is_none_or(|(tp, _)| tp.topic.as_str() == "topic-"), "{no}");
         }
     }

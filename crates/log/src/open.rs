@@ -71,7 +71,8 @@ pub struct Cut {
 }
 
 impl Log {
-    /// Opens the log in `dir`, which is made if it is not there. Waits for the disk.
+    /// Opens the log in `dir`. One that is not there is an empty log, whose directory is made with its first record.
+    /// Waits for the disk.
     pub fn open(
         env: &LogEnv,
         dir: &Path,
@@ -82,15 +83,21 @@ impl Log {
         let disk = &env.io.disk;
         let is_new = disk.info(dir).during("look at", dir)?.is_none();
         if is_new {
-            disk.create_dir_all(dir).during("create", dir)?;
-        } else if settle(&**disk, dir)? {
+            let mut log = empty_log(env, dir, config, state, BTreeSet::new(), now);
+            let start = state.log_start_offset;
+            log.segments.insert(start, new_segment(env, dir, &log.config, start, 0, now));
+            log.refresh_sealed();
+            return Ok((log, RecoveryReport::default()));
+        }
+        if settle(&**disk, dir)? {
             disk.sync_dir(dir).during("sync", dir)?;
         }
         let found = list(env, dir, &config, now)?;
         let mut log = empty_log(env, dir, config, state, found.snapshots, now);
+        log.on_disk = true;
         log.segments = found.segments;
         // A process that was killed may have left names, and small files, that are not on the device.
-        if is_new || !state.clean_shutdown {
+        if !state.clean_shutdown {
             log.sync.renamed_in(dir);
             log.sync.renamed_in(dir.parent().unwrap_or(Path::new("")));
         }
@@ -265,6 +272,7 @@ fn empty_log(
         bytes_since_snapshot: 0,
         unsynced_files: BTreeSet::new(),
         topic_id: None,
+        on_disk: false,
         tail: Tail::new(env.tail.clone()),
         sync: Arc::new(SyncState::new(env.io.disk.clone(), env.io.tasks, start, start)),
         waiting: Vec::new(),

@@ -116,6 +116,10 @@ impl Log {
     pub fn rename_dir(&mut self, name: &str) -> Result<(), LogError> {
         let parent = self.dir.parent().unwrap_or(Path::new("")).to_path_buf();
         let to = parent.join(name);
+        if !self.on_disk {
+            self.dir = to;
+            return Ok(());
+        }
         self.env.io.disk.rename(&self.dir, &to).during("rename", &self.dir)?;
         for s in self.segments.values() {
             s.shared.moved_to(&to);
@@ -138,6 +142,7 @@ impl Log {
         self.tail.clear();
         self.release_idle();
         self.waiting.clear();
-        Ok(Removals::of_dir(self.env.io.disk.clone(), self.dir.clone()))
+        let dir = self.on_disk.then(|| self.dir.clone());
+        Ok(Removals { disk: self.env.io.disk.clone(), files: Vec::new(), dir })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Nothing at or above the high watermark goes, so that the log's start never passes it.
 
-use logrun_model::{Now, Offset};
+use logrun_model::{Now, Offset, TimestampMs};
 
 use crate::error::LogError;
 use crate::log::Log;
@@ -27,6 +27,22 @@ impl Log {
             deleted += self.delete_while(Breach::Time, high_watermark, now)?;
         }
         Ok(deleted)
+    }
+
+    /// The time before which [`Self::delete_old_segments`] takes nothing from the log as it is: so long nobody need look.
+    pub fn retained_until(&mut self, high_watermark: Offset, now: Now) -> Result<TimestampMs, LogError> {
+        let delete = self.config.delete;
+        if !self.breached(Breach::LogStart, high_watermark, now)?.is_empty()
+            || (delete && !self.breached(Breach::Size, high_watermark, now)?.is_empty())
+        {
+            return Ok(TimestampMs(0));
+        }
+        let retention_ms = self.config.retention_ms;
+        let oldest = self.segments.values_mut().next().expect("a log has an active segment");
+        if !delete || retention_ms < 0 || oldest.size == 0 {
+            return Ok(TimestampMs(i64::MAX));
+        }
+        Ok(TimestampMs(oldest.largest_timestamp()?.saturating_add(retention_ms).saturating_add(1)))
     }
 
     fn delete_while(&mut self, breach: Breach, high_watermark: Offset, now: Now) -> Result<usize, LogError> {
@@ -105,6 +121,7 @@ mod tests {
         now.wall = now.wall.plus_ms(8_500);
         assert_eq!(log.delete_old_segments(Offset(10), now).unwrap(), 4);
         assert_eq!(log.log_start_offset(), Offset(4));
+        assert_eq!(log.retained_until(Offset(10), now).unwrap().get(), world.now().wall.get() + 4 * 1000 + 5_001);
         // The high watermark holds the rest.
         now.wall = now.wall.plus_ms(100_000);
         assert_eq!(log.delete_old_segments(Offset(6), now).unwrap(), 2);
@@ -120,7 +137,9 @@ mod tests {
         log.set_config(LogConfig { retention_bytes: (one * 3 + 1) as i64, ..LogConfig::default() });
         assert_eq!(log.delete_old_segments(Offset(10), world.now()).unwrap(), 6);
         assert_eq!(log.size(), one * 4);
+        assert!(log.retained_until(Offset(10), world.now()).unwrap() > world.now().wall);
         log.set_config(LogConfig { retention_bytes: 0, ..LogConfig::default() });
+        assert_eq!(log.retained_until(Offset(10), world.now()).unwrap(), TimestampMs(0));
         assert_eq!(log.delete_old_segments(Offset(10), world.now()).unwrap(), 4);
     }
 

@@ -74,6 +74,7 @@ impl Log {
     }
 
     fn start_anew(&mut self, offset: Offset, now: Now) -> Result<(), LogError> {
+        self.make()?;
         self.drop_snapshots_above(Offset(-1))?;
         // The one to come may have the name of one that goes.
         let bases: Vec<Offset> = self.segments.keys().rev().copied().collect();

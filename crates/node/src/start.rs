@@ -125,7 +125,7 @@ pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
             Err(f) => return Err(StartError::Refused(f.code.to_string())),
         }
         controller.settled().await;
-        broker.open_partitions().await;
+        broker.take_partitions().await;
     }
 
     let connections = Connections::default();

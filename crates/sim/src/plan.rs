@@ -80,6 +80,8 @@ pub struct Plan {
     pub segment_ms: u64,
     /// `group.initial.rebalance.delay.ms`.
     pub rebalance_delay_ms: u64,
+    /// `logrun.partition.idle.close.ms`.
+    pub idle_close_ms: u64,
     pub phases: Vec<PhasePlan>,
 }
 
@@ -100,6 +102,7 @@ impl Plan {
             segment_bytes: [3_000, 10_000, 1 << 20][r.below(3) as usize],
             segment_ms: [200, 1_000, 60_000][r.below(3) as usize],
             rebalance_delay_ms: if r.chance(1, 2) { 0 } else { 500 },
+            idle_close_ms: [50, 500, 300_000][r.below(3) as usize],
             phases: (0..2 + r.below(3)).map(|_| phase(r, members > 0)).collect(),
         }
     }
@@ -129,6 +132,7 @@ impl Plan {
         settings.push(("log.dirs".into(), self.log_dirs.join(",")));
         settings.push(("log.roll.ms".into(), self.segment_ms.to_string()));
         settings.push(("group.initial.rebalance.delay.ms".into(), self.rebalance_delay_ms.to_string()));
+        settings.push(("logrun.partition.idle.close.ms".into(), self.idle_close_ms.to_string()));
         settings.extend(match self.durability {
             Durability::Write => None,
             Durability::Flush => Some(("log.flush.interval.messages".into(), "1".into())),

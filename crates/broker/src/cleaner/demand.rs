@@ -4,7 +4,7 @@
 //! start. The first look at it begins a new segment, and then rounds are due until all that was there is compacted. One
 //! from before the start may have been served already; for it no segment is begun.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use logrun_log::LogError;
 use logrun_model::{Now, Offset, TimestampMs, TopicIdPartition};
@@ -31,8 +31,8 @@ impl Demands {
     }
 
     /// Forgets the partitions that are no longer here.
-    pub fn retain(&mut self, present: &BTreeSet<TopicIdPartition>) {
-        self.seen.retain(|id, _| present.contains(id));
+    pub fn retain(&mut self, present: impl Fn(TopicIdPartition) -> bool) {
+        self.seen.retain(|id, _| present(*id));
     }
 
     /// Whether there is a request for `partition` that is not served yet.

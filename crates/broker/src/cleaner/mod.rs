@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use logrun_io::TaskHandle;
 use logrun_log::{Compaction, CompactionLimits, CompactionReport, LogError, Step};
-use logrun_model::{Now, TimestampMs, TopicIdPartition};
+use logrun_model::{Now, TimestampMs, TopicId, TopicIdPartition};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
@@ -98,7 +98,11 @@ impl Broker {
     async fn clean_next(self: &Arc<Self>) -> bool {
         let tasks = self.io().tasks;
         let broker = self.clone();
-        let Some(taken) = tasks.blocking(move || broker.take_dirtiest()).await else { return false };
+        let take = move || {
+            broker.open_compacted();
+            broker.take_dirtiest()
+        };
+        let Some(taken) = tasks.blocking(take).await else { return false };
         let partition = taken.partition.clone();
         let done = self.clean(taken).await;
         self.cleaner().state.lock().busy.remove(&partition.id);
@@ -110,6 +114,31 @@ impl Broker {
         true
     }
 
+    /// Looks at the closed logs of compacted topics, once after a start or a change of their settings. Those in which
+    /// there is something to compact, or may be later, stay open. Waits for the disk.
+    fn open_compacted(self: &Arc<Self>) {
+        let mut topic: Option<(TopicId, bool)> = None;
+        for id in self.partitions().closed_where(|rest| rest.on_disk && rest.clean && !rest.compacted) {
+            if self.is_closing() {
+                return;
+            }
+            let compact = match topic {
+                Some((of, compact)) if of == id.topic_id => compact,
+                _ => match self.image().topics.name_of(id.topic_id) {
+                    Some(name) => self.settings_of(name).log.compact,
+                    // It is just being deleted.
+                    None => false,
+                },
+            };
+            topic = Some((id.topic_id, compact));
+            if compact {
+                self.visit(id, |partition| self.how_due(partition, self.now()).map(|_| ()));
+            } else {
+                self.partitions().needs_no_compaction(id);
+            }
+        }
+    }
+
     /// Takes the log of which the largest share is new, among those that are due. Waits for the disk.
     fn take_dirtiest(&self) -> Option<Taken> {
         let now = self.now();
@@ -117,9 +146,8 @@ impl Broker {
         let partitions = self.partitions().all_online();
         {
             let mut state = self.cleaner().state.lock();
-            let present: BTreeSet<_> = partitions.iter().map(|p| p.id).collect();
-            state.uncleanable.retain(|id| present.contains(id));
-            state.demands.retain(&present);
+            state.uncleanable.retain(|id| self.partitions().holds(*id));
+            state.demands.retain(|id| self.partitions().holds(id));
         }
         for p in partitions.into_iter().filter(|p| p.settings().log.compact) {
             {

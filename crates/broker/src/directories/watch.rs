@@ -17,7 +17,7 @@ use tracing::{error, warn};
 use super::Directory;
 use crate::Broker;
 use crate::groups::OFFSETS_TOPIC;
-use crate::partitions::Hosted;
+use crate::partitions::{AtRest, Hosted, Known, Partition};
 
 /// How often the room is looked at, and how soon again if somebody asks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -68,7 +68,7 @@ impl Broker {
     }
 
     /// Looks at what is free on each file system; waits for the disk.
-    pub fn look_at_room(&self) {
+    pub fn look_at_room(self: &Arc<Self>) {
         let setting = self.config().logs.disk_reserve_bytes;
         for room in self.logs().rooms() {
             match self.io().disk.space(room.path()) {
@@ -88,7 +88,7 @@ impl Broker {
     }
 
     /// Deletes now what retention and deletions have set free on a full disk; elsewhere that can wait.
-    fn make_room(&self, room: &Arc<super::Room>) {
+    fn make_room(self: &Arc<Self>, room: &Arc<super::Room>) {
         let now = self.now();
         for partition in self.partitions().all_online() {
             if Arc::ptr_eq(partition.directory().room(), room)
@@ -97,23 +97,43 @@ impl Broker {
                 warn!(partition = %partition.name, "old segments can't be deleted: {e}");
             }
         }
+        let due = |rest: &AtRest| rest.on_disk && rest.clean && rest.retained_until <= now.wall;
+        for id in self.partitions().closed_where(due) {
+            if self.logs().directory_of(id).is_some_and(|d| Arc::ptr_eq(d.room(), room)) {
+                self.visit(id, |partition| partition.clean_up_at_once(now));
+            }
+        }
         self.logs().remove_deleted_at_once();
+    }
+
+    /// Takes an open partition offline, whose directory has failed.
+    pub(crate) fn take_offline(&self, partition: &Partition) {
+        let gone = Hosted::Offline(Box::new((partition.directory().path.clone(), partition.at_rest())));
+        self.partitions().insert(partition.id, gone);
+        partition.directory_failed();
+        if partition.name.topic == OFFSETS_TOPIC {
+            self.groups().resigned(partition.id.partition);
+        }
     }
 
     /// Takes everything in the failed directories offline and tells the controller.
     async fn directories_failed(self: &Arc<Self>, failed: &[Arc<Directory>], metadata_dir: &Path) {
         let mut offline = 0;
-        for partition in self.partitions().all_online() {
-            let dir = partition.directory();
-            if dir.is_online() {
-                continue;
+        for (id, known) in self.partitions().all() {
+            match known {
+                Known::Online(partition) if !partition.directory().is_online() => {
+                    self.take_offline(&partition);
+                    offline += 1;
+                }
+                Known::AtRest(rest) => {
+                    if let Some(dir) = self.logs().directory_of(id).filter(|d| !d.is_online()) {
+                        // Whoever is opening it will find out.
+                        self.partitions().rest_offline(id, &dir.path, rest);
+                        offline += 1;
+                    }
+                }
+                Known::Online(_) => {}
             }
-            self.partitions().insert(partition.id, Hosted::Offline(dir.path.clone()));
-            partition.directory_failed();
-            if partition.name.topic == OFFSETS_TOPIC {
-                self.groups().resigned(partition.id.partition);
-            }
-            offline += 1;
         }
         self.logs().take_offline(failed);
         let list = |dirs: &[Arc<Directory>]| {

@@ -53,6 +53,7 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Pro
     for (t, topic) in request.topic_data.into_iter().enumerate() {
         let target = target(broker, context, &topic);
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
+        let named: Vec<i32> = topic.partition_data.iter().map(|data| data.index).collect();
         for (p, data) in topic.partition_data.into_iter().enumerate() {
             let index = data.index;
             let outcome = match (&target, acks) {
@@ -61,7 +62,7 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Pro
                     format!("acks must be -1, 0 or 1; it is {}", request.acks),
                 )),
                 (Err(failure), _) => Err(failure.clone()),
-                (Ok(topic), Some(acks)) => append(broker, context, topic, data, acks),
+                (Ok(topic), Some(acks)) => append(broker, context, topic, &named, data, acks).await,
             };
             partitions.push(match outcome {
                 Ok(appended) => {
@@ -120,14 +121,16 @@ fn target(broker: &Broker, context: &RequestContext, topic: &TopicProduceData) -
     Ok(found)
 }
 
-fn append(
+async fn append(
     broker: &Arc<Broker>,
     context: &RequestContext,
     topic: &super::FoundTopic,
+    named: &[i32],
     data: PartitionProduceData,
     acks: Acks,
 ) -> Result<Appended, Failure> {
-    let partition = broker.partitions().find(topic, data.index)?;
+    let all = || named.iter().map(|index| topic.partition(*index));
+    let partition = broker.partition_among(topic, data.index, all).await?;
     let records = data
         .records
         .ok_or_else(|| {

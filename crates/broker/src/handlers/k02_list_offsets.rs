@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use logrun_model::{LeaderEpoch, Str, TimestampMs, Uuid};
+use logrun_model::{LeaderEpoch, TimestampMs, Uuid};
 use logrun_wire::ErrorCode;
-use logrun_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
+use logrun_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use logrun_wire::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
@@ -35,7 +35,7 @@ pub async fn handle(
             let found = if twice {
                 Err(Failure::of(ErrorCode::InvalidRequest))
             } else {
-                find(broker, context, &topic.name, wanted, fetcher).await
+                find(broker, context, &topic, wanted, fetcher).await
             };
             partitions.push(match found {
                 Ok(found) => ListOffsetsPartitionResponse {
@@ -60,7 +60,7 @@ pub async fn handle(
 async fn find(
     broker: &Arc<Broker>,
     context: &RequestContext,
-    name: &Str,
+    asked: &ListOffsetsTopic,
     wanted: &ListOffsetsPartition,
     fetcher: Fetcher,
 ) -> Result<FoundOffset, Failure> {
@@ -74,8 +74,9 @@ async fn find(
         (t, _) if t >= 0 => OffsetQuestion::AtOrAfter(TimestampMs(t)),
         _ => return Err(Failure::of(ErrorCode::UnsupportedVersion)),
     };
-    let topic = find_topic(&broker.image(), false, name, Uuid::ZERO)?;
-    let partition = broker.partitions().find(&topic, wanted.partition_index)?;
+    let topic = find_topic(&broker.image(), false, &asked.name, Uuid::ZERO)?;
+    let all = || asked.partitions.iter().map(|p| topic.partition(p.partition_index));
+    let partition = broker.partition_among(&topic, wanted.partition_index, all).await?;
     let epoch = LeaderEpoch(wanted.current_leader_epoch);
     // A search by time reads index and records: it may wait for the disk.
     match question {

@@ -44,7 +44,7 @@ async fn delete(broker: &Arc<Broker>, name: &Str, wanted: &DeleteRecordsPartitio
     if is_internal_topic(&topic.name) {
         return Err(Failure::of(ErrorCode::InvalidTopicException));
     }
-    let partition = broker.partitions().find(&topic, wanted.partition_index)?;
+    let partition = broker.partition(&topic, wanted.partition_index).await?;
     let (offset, now) = (wanted.offset, broker.now());
     broker.io().tasks.blocking(move || partition.delete_records_before(now, Offset(offset))).await
 }

@@ -18,10 +18,11 @@ pub async fn handle(
     _context: &RequestContext,
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
-    let topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|wanted| {
-            let found = end_offset(broker, &topic.topic, wanted);
-            match found {
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for wanted in &topic.partitions {
+            partitions.push(match end_offset(broker, &topic.topic, wanted).await {
                 Ok((epoch, end)) => EpochEndOffset {
                     partition: wanted.partition,
                     leader_epoch: epoch.get(),
@@ -33,22 +34,19 @@ pub async fn handle(
                     error_code: failure.code.code(),
                     ..Default::default()
                 },
-            }
-        });
-        let partitions = partitions.collect();
-        OffsetForLeaderTopicResult { topic: topic.topic, partitions, ..Default::default() }
-    });
-    OffsetForLeaderEpochResponse { topics: topics.collect(), ..Default::default() }
+            });
+        }
+        topics.push(OffsetForLeaderTopicResult { topic: topic.topic, partitions, ..Default::default() });
+    }
+    OffsetForLeaderEpochResponse { topics, ..Default::default() }
 }
 
-fn end_offset(
-    broker: &Broker,
+async fn end_offset(
+    broker: &Arc<Broker>,
     name: &Str,
     wanted: &OffsetForLeaderPartition,
 ) -> Result<(LeaderEpoch, Offset), Failure> {
     let topic = find_topic(&broker.image(), false, name, Uuid::ZERO)?;
-    broker
-        .partitions()
-        .find(&topic, wanted.partition)?
-        .end_offset_for_epoch(LeaderEpoch(wanted.current_leader_epoch), LeaderEpoch(wanted.leader_epoch))
+    let partition = broker.partition(&topic, wanted.partition).await?;
+    partition.end_offset_for_epoch(LeaderEpoch(wanted.current_leader_epoch), LeaderEpoch(wanted.leader_epoch))
 }

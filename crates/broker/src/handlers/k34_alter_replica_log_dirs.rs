@@ -35,7 +35,7 @@ pub async fn handle(
     for wanted in &request.dirs {
         for topic in &wanted.topics {
             for &partition_index in &topic.partitions {
-                let error_code = alter(broker, &dirs, &wanted.path, &topic.name, partition_index).code();
+                let error_code = alter(broker, &dirs, &wanted.path, &topic.name, partition_index).await.code();
                 results.entry(topic.name.clone()).or_default().push(AlterReplicaLogDirPartitionResult {
                     partition_index,
                     error_code,
@@ -52,7 +52,7 @@ pub async fn handle(
     AlterReplicaLogDirsResponse { results: results.collect(), ..Default::default() }
 }
 
-fn alter(broker: &Arc<Broker>, dirs: &[DirState], path: &Str, topic: &Str, index: PartitionIndex) -> ErrorCode {
+async fn alter(broker: &Arc<Broker>, dirs: &[DirState], path: &Str, topic: &Str, index: PartitionIndex) -> ErrorCode {
     let name = TopicPartition { topic: topic.clone(), partition: index };
     if name.to_string().len() + FUTURE_SUFFIX > FILE_NAME_MAX {
         return ErrorCode::InvalidTopicException;
@@ -62,7 +62,11 @@ fn alter(broker: &Arc<Broker>, dirs: &[DirState], path: &Str, topic: &Str, index
         return ErrorCode::KafkaStorageError;
     }
     let found = find_topic(&broker.image(), false, topic, Uuid::ZERO);
-    let partition = match found.and_then(|topic| broker.partitions().find(&topic, index)) {
+    let partition = match found {
+        Ok(topic) => broker.partition(&topic, index).await,
+        Err(failure) => Err(failure),
+    };
+    let partition = match partition {
         Ok(partition) => partition,
         Err(failure) => return failure.code,
     };

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use logrun_io::disk::Space;
-use logrun_model::{PartitionIndex, Str, TopicPartition};
+use logrun_model::{PartitionIndex, Str, TopicIdPartition, TopicPartition};
 use logrun_wire::ErrorCode;
 use logrun_wire::messages::describe_log_dirs_request::{DescribableLogDirTopic, DescribeLogDirsRequest};
 use logrun_wire::messages::describe_log_dirs_response::{
@@ -22,6 +22,7 @@ use tracing::error;
 use crate::Broker;
 use crate::context::RequestContext;
 use crate::logs::DirState;
+use crate::partitions::{AtRest, Known};
 
 pub async fn handle(
     broker: &Arc<Broker>,
@@ -43,13 +44,15 @@ fn describe(broker: &Broker, wanted: Option<&[DescribableLogDirTopic]>) -> Vec<D
     };
     let mut replicas: BTreeMap<&Path, BTreeMap<Str, Vec<DescribeLogDirsPartition>>> = BTreeMap::new();
     let dirs = broker.logs().describe_dirs(&broker.config().log_dirs);
-    for partition in broker.partitions().all_online() {
-        let Some(dir) = dirs.iter().find(|d| d.path == partition.directory().path) else { continue };
-        let (topic, partition_index) = (&partition.name.topic, partition.name.partition);
-        if is_wanted(topic, partition_index) {
+    let image = broker.image();
+    for (id, known) in broker.partitions().all() {
+        let Some(dir) = broker.logs().directory_of(id) else { continue };
+        let Some(dir) = dirs.iter().find(|d| d.path == dir.path) else { continue };
+        let Some(topic) = image.topics.name_of(id.topic_id) else { continue };
+        if is_wanted(topic, id.partition) {
             replicas.entry(&dir.path).or_default().entry(topic.clone()).or_default().push(DescribeLogDirsPartition {
-                partition_index,
-                partition_size: i64::try_from(partition.size()).unwrap_or(i64::MAX),
+                partition_index: id.partition,
+                partition_size: i64::try_from(size(broker, id, topic, &known)).unwrap_or(i64::MAX),
                 ..Default::default()
             });
         }
@@ -67,7 +70,6 @@ fn describe(broker: &Broker, wanted: Option<&[DescribableLogDirTopic]>) -> Vec<D
             });
         }
     }
-    let image = broker.image();
     let registration = image.cluster.broker(broker.node_id());
     let cordoned = registration.and_then(|r| r.cordoned_directories.as_deref()).unwrap_or_default();
     let each = dirs.iter().map(|dir| match room(broker, dir) {
@@ -86,6 +88,27 @@ fn describe(broker: &Broker, wanted: Option<&[DescribableLogDirTopic]>) -> Vec<D
         },
     });
     each.collect()
+}
+
+/// What a replica takes; a closed log is measured where it lies, once.
+fn size(broker: &Broker, id: TopicIdPartition, topic: &Str, known: &Known) -> u64 {
+    match known {
+        Known::Online(partition) => partition.size(),
+        Known::AtRest(AtRest { size: Some(size), .. }) => *size,
+        Known::AtRest(_) => {
+            let name = TopicPartition::new(topic.clone(), id.partition);
+            match broker.logs().size_at_rest(id, &name) {
+                Ok(size) => {
+                    broker.partitions().measured(id, size);
+                    size
+                }
+                Err(e) => {
+                    error!(partition = %name, "a log can't be measured: {e}");
+                    0
+                }
+            }
+        }
+    }
 }
 
 /// A topic that is named twice is asked for once.

@@ -22,9 +22,11 @@ pub async fn handle(
     _context: &RequestContext,
     request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
-    let topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partition_indexes.iter().map(|&partition_index| {
-            match producers(broker, &topic.name, partition_index) {
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let mut partitions = Vec::with_capacity(topic.partition_indexes.len());
+        for &partition_index in &topic.partition_indexes {
+            partitions.push(match producers(broker, &topic.name, partition_index).await {
                 Ok(active_producers) => PartitionResponse { partition_index, active_producers, ..Default::default() },
                 Err(failure) => PartitionResponse {
                     partition_index,
@@ -32,18 +34,17 @@ pub async fn handle(
                     error_message: failure.message.as_deref().map(Into::into),
                     ..Default::default()
                 },
-            }
-        });
-        let partitions = partitions.collect();
-        TopicResponse { name: topic.name, partitions, ..Default::default() }
-    });
-    DescribeProducersResponse { topics: topics.collect(), ..Default::default() }
+            });
+        }
+        topics.push(TopicResponse { name: topic.name, partitions, ..Default::default() });
+    }
+    DescribeProducersResponse { topics, ..Default::default() }
 }
 
-fn producers(broker: &Broker, name: &Str, index: PartitionIndex) -> Result<Vec<ProducerState>, Failure> {
+async fn producers(broker: &Arc<Broker>, name: &Str, index: PartitionIndex) -> Result<Vec<ProducerState>, Failure> {
     validate_topic_name(name).map_err(|e| Failure::with(ErrorCode::InvalidTopicException, e.to_string()))?;
     let topic = find_topic(&broker.image(), false, name, Uuid::ZERO)?;
-    let mut producers = broker.partitions().find(&topic, index)?.active_producers();
+    let mut producers = broker.partition(&topic, index).await?.active_producers();
     producers.sort_by_key(|p| p.producer_id);
     let states = producers.iter().map(|p| ProducerState {
         producer_id: p.producer_id.get(),

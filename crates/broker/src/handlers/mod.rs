@@ -39,7 +39,7 @@ pub mod k74_list_config_resources;
 pub mod k75_describe_topic_partitions;
 
 use logrun_metadata::MetadataImage;
-use logrun_model::{NodeId, PartitionIndex, Str, TopicId, Uuid};
+use logrun_model::{NodeId, PartitionIndex, Str, TopicId, TopicIdPartition, Uuid};
 use logrun_wire::ErrorCode;
 use logrun_wire::messages::{fetch_response, produce_response};
 
@@ -87,6 +87,10 @@ pub struct FoundTopic {
 }
 
 impl FoundTopic {
+    pub fn partition(&self, partition: PartitionIndex) -> TopicIdPartition {
+        TopicIdPartition { topic_id: self.id, partition }
+    }
+
     pub fn has_partition(&self, index: PartitionIndex) -> bool {
         usize::try_from(index).is_ok_and(|i| i < self.partitions)
     }

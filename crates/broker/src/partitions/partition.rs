@@ -5,6 +5,7 @@
 //! [`State::perform`], in the order that it gives.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -76,6 +77,8 @@ pub struct Partition {
     pub(super) io: Io,
     settings: RwLock<Arc<Settings>>,
     pub(super) directory: RwLock<Arc<Directory>>,
+    /// When it was last asked for, in milliseconds of the monotonic clock; the least number if never.
+    pub(super) last_used_ms: AtomicI64,
     pub(super) state: Mutex<State>,
 }
 
@@ -85,8 +88,8 @@ pub(super) struct State {
     pub log: Log,
     pub replica: Replica,
     /// Fetches, and coordinators that wait for their records to be committed.
-    waiters: Waiters,
-    commits: AwaitingCommit,
+    pub(super) waiters: Waiters,
+    pub(super) commits: AwaitingCommit,
     effects: Vec<Effect>,
 }
 
@@ -118,7 +121,8 @@ impl Partition {
             effects: Vec::new(),
         };
         let (settings, directory) = (RwLock::new(settings), RwLock::new(directory));
-        Self { id, name, io, settings, directory, state: Mutex::new(state) }
+        let last_used_ms = AtomicI64::new(i64::MIN);
+        Self { id, name, io, settings, directory, last_used_ms, state: Mutex::new(state) }
     }
 
     /// The log directory that it lies in.

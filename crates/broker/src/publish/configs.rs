@@ -14,7 +14,7 @@ pub fn apply(broker: &Arc<Broker>, image: &Arc<MetadataImage>, changes: &Changes
         match resource.resource_type {
             ConfigResourceType::Topic => {
                 if let Some(topic) = image.topics.by_name(&resource.name) {
-                    reconfigure(broker, topic, &broker.settings_of(&topic.name));
+                    reconfigure(broker, topic);
                     broker.cleaner().wake();
                 }
             }
@@ -27,7 +27,7 @@ pub fn apply(broker: &Arc<Broker>, image: &Arc<MetadataImage>, changes: &Changes
     if all {
         broker.reload_dynamic_config(image);
         for topic in image.topics.iter() {
-            reconfigure(broker, topic, &broker.settings_of(&topic.name));
+            reconfigure(broker, topic);
         }
     }
 }

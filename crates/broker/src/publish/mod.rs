@@ -1,7 +1,7 @@
 //! Metadata in force: what a new image changes on this broker.
 //!
 //! One image at a time, in the order of the log. The image is there for requests before its partitions are, so a
-//! request may find a topic whose partition is about to start; it is told to ask again.
+//! request may find a topic whose partition is about to come; it is told to ask again.
 
 mod configs;
 mod topics;
@@ -13,6 +13,8 @@ use std::sync::Arc;
 use logrun_metadata::{Changes, Published};
 
 use crate::Broker;
+
+pub use topics::register;
 
 /// Brings this broker to a new image.
 pub async fn publish(broker: &Arc<Broker>, published: Published) {
@@ -26,9 +28,9 @@ pub async fn publish(broker: &Arc<Broker>, published: Published) {
     topics::apply(broker, &base, &image, &changes).await;
 }
 
-/// Opens every partition of the present image that this broker holds, and sets aside what belongs to none. From then on
+/// Takes every partition of the present image that this broker holds, and sets aside what belongs to none. From then on
 /// images are acted on as they come.
-pub(crate) async fn open_all(broker: &Arc<Broker>) {
+pub(crate) async fn take_all(broker: &Arc<Broker>) {
     let image = broker.image();
     let mut changes = Changes::default();
     for topic in image.topics.iter() {
@@ -38,6 +40,6 @@ pub(crate) async fn open_all(broker: &Arc<Broker>) {
     broker.set_open();
     topics::apply(broker, &image, &image, &changes).await;
     let strays = broker.clone();
-    broker.io().tasks.blocking(move || strays.logs().set_strays_aside(strays.now())).await;
+    broker.io().tasks.blocking(move || strays.logs().set_strays_aside()).await;
     crate::moves::resume(broker).await;
 }

@@ -1,6 +1,9 @@
-//! Topics and partitions: logs are opened and deleted, roles change, groups come and go with their partitions.
+//! Topics and partitions: they are placed and deleted, roles change, groups come and go with their partitions.
+//!
+//! No log is opened here, but for those of coordinators: the others wait for their first use (see [`crate::opening`]).
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use logrun_controller::Command;
@@ -14,13 +17,15 @@ use tracing::{error, info, warn};
 
 use crate::Broker;
 use crate::groups::OFFSETS_TOPIC;
-use crate::partitions::{Hosted, Partition, Settings};
+use crate::partitions::{AtRest, Changed, Hosted, Partition};
 
 /// Brings the partitions of this broker to `image`.
 pub async fn apply(broker: &Arc<Broker>, base: &MetadataImage, image: &Arc<MetadataImage>, changes: &Changes) {
     for (id, name) in &changes.topics_deleted {
         if let Some(topic) = base.topics.by_id(*id) {
-            delete(broker, topic);
+            for index in topic.partitions.keys() {
+                remove(broker, topic, *index).await;
+            }
         }
         info!(topic = name.as_str(), "deleted");
     }
@@ -28,71 +33,76 @@ pub async fn apply(broker: &Arc<Broker>, base: &MetadataImage, image: &Arc<Metad
         let gone: Vec<_> = changes.topics_deleted.iter().map(|(id, name)| (name.clone(), *id)).collect();
         broker.groups().topics_deleted(&gone);
     }
-    let mut starting = Vec::new();
+    let mut unassigned = Vec::new();
     for (topic_id, partitions) in &changes.partitions {
         let Some(topic) = image.topics.by_id(*topic_id) else { continue };
         for index in partitions {
             let Some(p) = topic.partition(*index) else { continue };
+            if !p.replicas.contains(&broker.node_id()) {
+                remove(broker, topic, *index).await;
+                continue;
+            }
             let id = TopicIdPartition { topic_id: *topic_id, partition: *index };
-            let ours = p.replicas.contains(&broker.node_id());
-            match broker.partitions().online(id) {
-                Some(partition) if ours => register(broker, topic, &partition, p),
-                Some(partition) => remove(broker, &partition),
-                None if ours => starting.push((topic.clone(), *index, p.clone())),
-                None => {}
+            match broker.partitions().changed(id) {
+                Changed::Online(partition) => register(broker, topic, &partition, p),
+                Changed::Later => {}
+                Changed::Closed => coordinate(broker, topic, id, p),
+                Changed::Absent => {
+                    if let Some(directory) = take(broker, topic, id, p)
+                        && p.directory(broker.node_id()) != Some(directory)
+                    {
+                        unassigned.push((id, directory));
+                    }
+                    coordinate(broker, topic, id, p);
+                }
             }
         }
-    }
-    if starting.is_empty() {
-        return;
-    }
-    let opening = broker.clone();
-    let opened = broker.io().tasks.blocking(move || open(&opening, starting)).await;
-    let mut unassigned = Vec::new();
-    for (topic, partition, registration) in opened {
-        let directory = partition.directory().id;
-        if registration.directory(broker.node_id()) != Some(directory) {
-            unassigned.push((partition.id, directory));
-        }
-        broker.partitions().insert(partition.id, Hosted::Online(partition.clone()));
-        register(broker, &topic, &partition, &registration);
     }
     if !unassigned.is_empty() {
         tell_directories(broker, unassigned);
     }
 }
 
-type Starting = (Arc<TopicImage>, PartitionIndex, Arc<PartitionRegistration>);
-type Opened = (Arc<TopicImage>, Arc<Partition>, Arc<PartitionRegistration>);
-
-/// Opens the logs of partitions that begin here. Waits for the disk.
-fn open(broker: &Arc<Broker>, starting: Vec<Starting>) -> Vec<Opened> {
-    let mut out = Vec::with_capacity(starting.len());
-    for (topic, index, registration) in starting {
-        let id = TopicIdPartition { topic_id: topic.id, partition: index };
-        let name = TopicPartition::new(topic.name.clone(), index);
-        let settings = broker.settings_of(&topic.name);
-        let preferred = registration.directory(broker.node_id());
-        let io = broker.io().clone();
-        match broker.logs().open(id, &name, preferred, settings.log.clone(), broker.now()) {
-            Ok(opened) => {
-                let partition = Partition::new(id, name, io, broker.node_id(), opened, settings);
-                out.push((topic, Arc::new(partition), registration));
-            }
-            Err(e) => {
-                error!(partition = %name, "the log can't be opened: {e}");
-                if let Some(dir) = broker.logs().directories().iter().find(|d| Some(d.id) == preferred) {
-                    dir.saw(&e);
-                }
-                broker.partitions().insert(id, Hosted::Offline(std::path::PathBuf::from(name.to_string())));
-            }
+/// Gives a partition that is new here its place. Returns the id of its directory.
+fn take(
+    broker: &Arc<Broker>,
+    topic: &TopicImage,
+    id: TopicIdPartition,
+    p: &PartitionRegistration,
+) -> Option<DirectoryId> {
+    let name = TopicPartition::new(topic.name.clone(), id.partition);
+    match broker.logs().take(id, &name, p.directory(broker.node_id())) {
+        Ok((rest, directory)) => {
+            broker.partitions().insert(id, Hosted::Closed(rest));
+            Some(directory.id)
+        }
+        Err(e) => {
+            error!(partition = %name, "the log has no place: {e}");
+            let unknown = (PathBuf::from(name.to_string()), AtRest { on_disk: true, clean: false, ..AtRest::NEW });
+            broker.partitions().insert(id, Hosted::Offline(Box::new(unknown)));
+            None
         }
     }
-    out
 }
 
-/// Tells a partition what the metadata says of it, and the groups of their partition.
-fn register(broker: &Arc<Broker>, topic: &TopicImage, partition: &Arc<Partition>, p: &PartitionRegistration) {
+/// Opens a closed partition whose groups this broker is to coordinate, beside the caller.
+fn coordinate(broker: &Arc<Broker>, topic: &TopicImage, id: TopicIdPartition, p: &PartitionRegistration) {
+    if topic.name != OFFSETS_TOPIC || p.leader != broker.node_id() {
+        return;
+    }
+    broker.groups().awaited(id.partition, topic.partition_count());
+    let broker = broker.clone();
+    let tasks = broker.io().tasks;
+    tasks.spawn(async move {
+        // Opened, it is told of its leadership, and its groups are loaded.
+        if !matches!(broker.open(id).await, Some(Ok(_))) {
+            broker.groups().resigned(id.partition);
+        }
+    });
+}
+
+/// Tells an open partition what the metadata says of it, and the groups of their partition.
+pub fn register(broker: &Arc<Broker>, topic: &TopicImage, partition: &Arc<Partition>, p: &PartitionRegistration) {
     let before = partition.leader_epoch();
     partition.register(
         broker.now(),
@@ -115,28 +125,36 @@ fn register(broker: &Arc<Broker>, topic: &TopicImage, partition: &Arc<Partition>
     }
 }
 
-fn delete(broker: &Arc<Broker>, topic: &TopicImage) {
-    for (index, _) in topic.partitions.iter() {
-        let id = TopicIdPartition { topic_id: topic.id, partition: *index };
-        if let Some(partition) = broker.partitions().online(id) {
-            if topic.name == OFFSETS_TOPIC {
-                broker.groups().resigned(*index);
-            }
-            remove(broker, &partition);
-        } else {
-            // What lies in a failed directory is found as a stray if that ever comes back.
-            broker.partitions().remove(id);
+/// The partition's replica here is gone, if there was one.
+async fn remove(broker: &Arc<Broker>, topic: &TopicImage, partition: PartitionIndex) {
+    let id = TopicIdPartition { topic_id: topic.id, partition };
+    let hosted = loop {
+        match broker.partitions().remove(id) {
+            Ok(Some(hosted)) => break hosted,
+            Ok(None) => return,
+            // Somebody is opening or closing it.
+            Err(done) => drop(done.await),
         }
+    };
+    if topic.name == OFFSETS_TOPIC {
+        broker.groups().resigned(partition);
     }
-}
-
-/// The partition's replica here is gone.
-fn remove(broker: &Arc<Broker>, partition: &Arc<Partition>) {
-    broker.partitions().remove(partition.id);
-    broker.moves().cancel(partition.id);
-    let delay_ms = partition.settings().log.file_delete_delay_ms;
-    if let Err(e) = broker.logs().delete(partition, broker.now(), delay_ms) {
-        error!(partition = %partition.name, "the log can't be deleted: {e}");
+    broker.moves().cancel(id);
+    let name = TopicPartition::new(topic.name.clone(), partition);
+    let now = broker.now();
+    let deleted = match hosted {
+        Hosted::Online(partition) => {
+            let delay_ms = partition.settings().log.file_delete_delay_ms;
+            broker.logs().delete(&partition, now, delay_ms)
+        }
+        Hosted::Closed(AtRest { on_disk, .. }) => {
+            let delay_ms = broker.config().topic_defaults.file_delete_delay_ms;
+            broker.logs().delete_at_rest(id, &name, on_disk, now, delay_ms)
+        }
+        Hosted::Offline(_) | Hosted::Busy(_) => return,
+    };
+    if let Err(e) = deleted {
+        error!(partition = %name, "the log can't be deleted: {e}");
     }
 }
 
@@ -177,11 +195,12 @@ pub(crate) fn tell_directories(broker: &Arc<Broker>, placed: Vec<(TopicIdPartiti
     });
 }
 
-/// The settings of `name` by `image`, for partitions that are here already.
-pub fn reconfigure(broker: &Arc<Broker>, topic: &TopicImage, settings: &Arc<Settings>) {
-    for (index, _) in topic.partitions.iter() {
+/// The topic has other settings: the partitions that are open are told.
+pub fn reconfigure(broker: &Arc<Broker>, topic: &TopicImage) {
+    let settings = broker.settings_of(&topic.name);
+    for index in topic.partitions.keys() {
         let id = TopicIdPartition { topic_id: topic.id, partition: *index };
-        if let Some(partition) = broker.partitions().online(id) {
+        if let Changed::Online(partition) = broker.partitions().changed(id) {
             partition.configure(broker.now(), settings.clone());
         }
     }

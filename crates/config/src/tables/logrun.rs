@@ -13,6 +13,8 @@ pub(super) static BROKER_OPTIONS: &[ConfigKey] = broker_options![
      "When a record is acknowledged: `memory` once it can be read, `write` once the system has it (a killed process loses nothing), `sync` once the device has it (a power cut loses nothing)."),
     ("logrun.disk.reserve.bytes", Long, Text("-1"), AtLeast(-1), High, ClusterWide, ACTIVE,
      "How much of each file system is kept free of what clients write: below it produce is answered with KAFKA_STORAGE_ERROR, which clients try again, until there is room; committed offsets and metadata may use it. -1 is a hundredth of the file system, at least 16 MiB (but not more than a tenth of it) and at most 1 GiB; 0 keeps nothing."),
+    ("logrun.partition.idle.close.ms", Long, Text("300000"), AtLeast(1), Low, ReadOnly, ACTIVE,
+     "How long a partition must go unused until its log is closed, so that it takes no memory and no descriptor; its next use opens it again."),
 ];
 
 #[rustfmt::skip]
