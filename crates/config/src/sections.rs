@@ -51,6 +51,8 @@ option_struct! {
         flush_start_offset_checkpoint_interval_ms: i32 = "log.flush.start.offset.checkpoint.interval.ms",
         partition_idle_close_ms: i64 = "logrun.partition.idle.close.ms",
         high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms",
+        cache_bytes: i64 = "logrun.cache.bytes",
+        journal_bytes: i64 = "logrun.journal.bytes",
         disk_reserve_bytes: i64 = "logrun.disk.reserve.bytes",
         dir_failure_timeout_ms: i64 = "log.dir.failure.timeout.ms",
         alter_dirs_threads: Option<i32> = "num.replica.alter.log.dirs.threads",

@@ -8,6 +8,7 @@ mod buffers;
 mod chunk;
 mod clock;
 pub mod disk;
+mod memory;
 mod net;
 mod random;
 mod tasks;
@@ -43,6 +44,14 @@ impl Io {
             net: Net::Tcp,
             tasks: Tasks::threaded(),
             buffers: Buffers::default(),
+        }
+    }
+
+    /// How much memory this process may have: the container's limit, or the machine's memory. `None` in the simulator.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        match self.net {
+            Net::Tcp => memory::bytes(),
+            Net::Memory(_) => None,
         }
     }
 

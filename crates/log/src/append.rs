@@ -4,6 +4,7 @@
 //! that a follower fetches from. The batches of one call go to the disk in one vectored write.
 
 use std::io::IoSlice;
+use std::sync::Arc;
 
 use logrun_model::{Now, Offset, TimestampMs};
 use logrun_partition::ProducerUpdate;
@@ -12,7 +13,9 @@ use logrun_record::PreparedBatch;
 use crate::config::Durability;
 use crate::error::{IoContext, LogError};
 use crate::log::Log;
+use crate::segment::SegmentShared;
 use crate::sync::Durable;
+use crate::tail::Piece;
 
 /// What an append did.
 #[derive(Debug)]
@@ -84,9 +87,17 @@ impl Log {
         if !batches.is_empty()
             && (self.config.durability == Durability::Sync || unflushed >= self.config.flush_messages)
         {
-            appended.durable = self.sync.durable();
+            appended.durable = self.durable();
         }
         Ok(appended)
+    }
+
+    /// When what the log has now is on the device.
+    pub(crate) fn durable(&self) -> Durable {
+        match &self.writer {
+            Some(writer) => writer.durable(self.log_end_offset),
+            None => self.sync.durable(),
+        }
     }
 
     fn check_order(&self, batches: &[PreparedBatch]) -> Result<(), LogError> {
@@ -129,27 +140,12 @@ impl Log {
         let last = group.last().expect("a group has a batch").header();
         let active = self.active();
         let (shared, at) = (active.shared.clone(), active.size);
-        let path = || shared.file.path();
-        let file = shared.file.writer().during("open", &path())?;
-        let staged = self.tail.stage(group, at, now.monotonic);
-        let written = match &staged {
-            Some(pieces) => {
-                let slices: Vec<_> = pieces.iter().map(|p| IoSlice::new(p.bytes())).collect();
-                file.write_all_at(at, &slices)
-            }
-            None => {
-                let slices: Vec<_> = group.iter().flat_map(|b| b.segments()).map(IoSlice::new).collect();
-                file.write_all_at(at, &slices)
-            }
-        };
-        if let Err(e) = written {
-            self.tail.clear();
-            // What was written of it must not be taken for batches later, so it has to go, for good.
-            if file.set_len(at).and_then(|()| file.sync_data()).is_err() {
-                self.offline = true;
-            }
-            return Err(e).during("write", &path());
+        let staged = self.tail.stage(group, at, now.monotonic, self.writer.is_some());
+        let written = self.write_group(&shared, at, staged.as_deref(), group);
+        if written.is_err() {
+            self.tail.unstage(self.log_end_offset);
         }
+        let journaled = written?;
         let mut bytes = 0;
         for b in group {
             let h = b.header();
@@ -165,8 +161,10 @@ impl Log {
         }
         self.log_end_offset = last.next_offset();
         self.bytes_since_snapshot += bytes as u64;
-        self.tail.written(self.log_end_offset);
-        self.sync.wrote(&shared, self.log_end_offset);
+        if !journaled {
+            self.tail.written_mark().set(self.log_end_offset);
+            self.sync.wrote(&shared, self.log_end_offset);
+        }
         let taken = match update {
             Some(update) => self.take_producer_update(update),
             None => self.take_into_producers(group),
@@ -177,6 +175,40 @@ impl Log {
         taken?;
         self.producers.update_map_end_offset(self.log_end_offset);
         Ok(bytes)
+    }
+
+    /// Writes batches to the journal, or else to the segment's file; says whether it was the journal.
+    fn write_group(
+        &mut self,
+        shared: &Arc<SegmentShared>,
+        at: u64,
+        staged: Option<&[Piece]>,
+        group: &[PreparedBatch],
+    ) -> Result<bool, LogError> {
+        if let Some(writer) = &self.writer {
+            let promised = self.config.promises_sync();
+            if let Some(pieces) = staged
+                && writer.append(shared, pieces, group, promised)?
+            {
+                return Ok(true);
+            }
+            writer.flush(true)?;
+            writer.wrote_past_the_journal();
+        }
+        let path = || shared.file.path();
+        let file = shared.file.writer().during("open", &path())?;
+        let slices: Vec<_> = match staged {
+            Some(pieces) => pieces.iter().map(|p| IoSlice::new(p.bytes())).collect(),
+            None => group.iter().flat_map(|b| b.segments()).map(IoSlice::new).collect(),
+        };
+        if let Err(e) = file.write_all_at(at, &slices) {
+            // What was written of it must not be taken for batches later, so it has to go, for good.
+            if file.set_len(at).and_then(|()| file.sync_data()).is_err() {
+                self.offline = true;
+            }
+            return Err(e).during("write", &path());
+        }
+        Ok(false)
     }
 
     fn maybe_roll(&mut self, group: &[PreparedBatch], now: Now) -> Result<bool, LogError> {

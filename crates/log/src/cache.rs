@@ -6,12 +6,14 @@
 //! the files is not given up.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
-use logrun_io::Chunks;
+use logrun_io::{Chunks, Io};
 use parking_lot::Mutex;
 
 use crate::tail::Runs;
+use crate::writer::Home;
 
 /// The cache of one process. Clones are the same cache.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub struct TailCache(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     budget_bytes: usize,
+    journal_bytes: u64,
+    homes: Mutex<BTreeMap<PathBuf, Arc<Home>>>,
     chunks: Chunks,
     holders: Mutex<Holders>,
 }
@@ -55,7 +59,34 @@ impl Holders {
 impl TailCache {
     /// A cache of at most `budget_bytes` of chunks; with 0 nothing is kept for readers.
     pub fn new(budget_bytes: usize) -> Self {
-        Self(Arc::new(Shared { budget_bytes, chunks: Chunks::default(), holders: Mutex::default() }))
+        Self::with_journals(budget_bytes, 0)
+    }
+
+    /// As [`Self::new`], for logs that are written by way of a journal of `journal_bytes` in each of their directories
+    /// (`logrun.journal.bytes`); with 0 every append goes to its segment's file at once. [`crate::LogDirs`] brings the
+    /// logs to where a journal ends: they must not be opened before.
+    pub fn with_journals(budget_bytes: usize, journal_bytes: u64) -> Self {
+        Self(Arc::new(Shared {
+            budget_bytes,
+            journal_bytes,
+            homes: Mutex::default(),
+            chunks: Chunks::default(),
+            holders: Mutex::default(),
+        }))
+    }
+
+    /// What the logs in the directory `dir` share for writing; `None` if there is no journal.
+    pub(crate) fn home(&self, io: &Io, dir: &Path) -> Option<Arc<Home>> {
+        if self.0.journal_bytes == 0 {
+            return None;
+        }
+        let mut homes = self.0.homes.lock();
+        if let Some(home) = homes.get(dir) {
+            return Some(home.clone());
+        }
+        let home = Arc::new(Home::new(io.clone(), self.0.chunks.clone(), dir.to_path_buf(), self.0.journal_bytes));
+        homes.insert(dir.to_path_buf(), home.clone());
+        Some(home)
     }
 
     /// How many bytes the chunks have that logs hold.

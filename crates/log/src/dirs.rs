@@ -17,6 +17,7 @@ use thiserror::Error;
 use crate::files::{
     CLEAN_SHUTDOWN_FILE, CleanShutdown, META_PROPERTIES, MalformedFile, MetaProperties, OffsetCheckpoint,
 };
+use crate::journal;
 use crate::names::{DirKind, parse_dir_name};
 
 /// Taken for as long as the process lives.
@@ -164,7 +165,8 @@ impl LogDirs {
         Ok(())
     }
 
-    /// Reads and removes the clean-shutdown files, for good, so that a crash from now on is seen as one;
+    /// Brings the logs to where the directories' journals end, so that they may be opened;
+    /// reads and removes the clean-shutdown files, for good, so that a crash from now on is seen as one;
     /// [`LogDir::clean_shutdown`] says which directories had one. Returns the broker epoch in them if all
     /// agree, for the registration.
     pub fn take_clean_shutdown(&mut self) -> Result<BrokerEpoch, DirsError> {
@@ -175,6 +177,8 @@ impl LogDirs {
             let found = read_all(&**disk, &path).map_err(|e| failed("read", &path, e))?;
             d.clean_shutdown = found.is_some();
             epochs.insert(found.map_or(BrokerEpoch::NONE, |f| CleanShutdown::decode(&f).broker_epoch));
+            let journal = if d.clean_shutdown { journal::remove } else { journal::redo };
+            journal(&**disk, &d.path).map_err(|e| failed("do what the journal says in", &d.path, e))?;
             if d.clean_shutdown {
                 disk.remove_file(&path).map_err(|e| failed("remove", &path, e))?;
                 disk.sync_dir(&d.path).map_err(|e| failed("sync", &d.path, e))?;
@@ -189,7 +193,9 @@ impl LogDirs {
     /// Writes the clean-shutdown file of directory `dir`, all of whose logs are closed and checkpoints
     /// written. On the device when this returns.
     pub fn write_clean_shutdown(&self, dir: usize, broker_epoch: BrokerEpoch) -> Result<(), DirsError> {
-        let path = self.dirs[dir].path.join(CLEAN_SHUTDOWN_FILE);
+        let root = &self.dirs[dir].path;
+        journal::remove(&*self.io.disk, root).map_err(|e| failed("remove the journal of", root, e))?;
+        let path = root.join(CLEAN_SHUTDOWN_FILE);
         replace(&*self.io.disk, &path, &CleanShutdown { broker_epoch }.encode()).map_err(|e| failed("write", &path, e))
     }
 

@@ -35,6 +35,7 @@ impl Log {
         }
         Ok(Some(FlushPlan {
             sync: self.sync.clone(),
+            writer: self.writer.clone(),
             files: std::mem::take(&mut self.unsynced_files).into_iter().collect(),
             flushed: Flushed { offset: self.log_end_offset, generation: self.sync.generation() },
         }))
@@ -105,6 +106,7 @@ impl Log {
             return Ok(());
         }
         self.settle_replacement()?;
+        self.write_queued()?;
         self.active_mut().seal()?;
         let mut written = Vec::new();
         self.active().shared.touch_indexes(&mut written)?;
@@ -119,6 +121,11 @@ impl Log {
         }
         self.unsynced_files.extend(written);
         self.write_epochs()
+    }
+
+    /// Brings the segments' files to the log's end. Waits for the device.
+    pub(crate) fn write_queued(&self) -> Result<(), LogError> {
+        self.writer.as_ref().map_or(Ok(()), |w| w.flush(true))
     }
 
     fn end(&mut self) {

@@ -27,6 +27,7 @@ use crate::remove::Waiting;
 use crate::segment::{Segment, SegmentShared};
 use crate::sync::SyncState;
 use crate::tail::{Tail, TailSlices};
+use crate::writer::LogWriter;
 
 /// What all logs of a process share.
 #[derive(Clone, Debug)]
@@ -67,6 +68,8 @@ pub struct Log {
     pub(crate) on_disk: bool,
     pub(crate) tail: Tail,
     pub(crate) sync: Arc<SyncState>,
+    /// Where the directory has a journal.
+    pub(crate) writer: Option<Arc<LogWriter>>,
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) offline: bool,
 }
@@ -179,6 +182,9 @@ impl Log {
         }
         self.write_small_file(PARTITION_METADATA, &PartitionMetadata { topic_id }.encode())?;
         self.topic_id = Some(topic_id);
+        if let Some(writer) = &self.writer {
+            writer.set_topic_id(topic_id);
+        }
         Ok(())
     }
 
@@ -198,6 +204,9 @@ impl Log {
         // First of all: a directory that has records says whose they are.
         if let Some(topic_id) = self.topic_id {
             self.write_small_file(PARTITION_METADATA, &PartitionMetadata { topic_id }.encode())?;
+            if let Some(writer) = &self.writer {
+                writer.set_topic_id(topic_id);
+            }
         }
         let file = &self.active().shared.file;
         file.create().during("create", &file.path())?;
@@ -286,6 +295,9 @@ impl Log {
     /// The directory has failed: the log refuses everything from now on and touches no file.
     pub fn take_offline(&mut self) {
         self.offline = true;
+        if let Some(writer) = &self.writer {
+            writer.fail(LogError::Offline { dir: self.dir.clone() });
+        }
         self.tail.clear();
         self.release_idle();
     }

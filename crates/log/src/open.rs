@@ -29,6 +29,7 @@ use crate::segment::Segment;
 use crate::swap::settle;
 use crate::sync::SyncState;
 use crate::tail::Tail;
+use crate::writer::LogWriter;
 
 /// What the checkpoints beside the log say of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +101,8 @@ impl Log {
         if !state.clean_shutdown {
             log.sync.renamed_in(dir);
             log.sync.renamed_in(dir.parent().unwrap_or(Path::new("")));
+            // By it the journal's entries are known to be of this log.
+            log.sync.replaced(dir.join(PARTITION_METADATA));
         }
         let mut report = RecoveryReport::default();
         log.load_metadata()?;
@@ -141,7 +144,12 @@ impl Log {
         let path = self.dir.join(PARTITION_METADATA);
         if let Some(file) = read_all(&*self.env.io.disk, &path).during("read", &path)? {
             match PartitionMetadata::decode(&file) {
-                Ok(m) => self.topic_id = Some(m.topic_id),
+                Ok(m) => {
+                    self.topic_id = Some(m.topic_id);
+                    if let Some(writer) = &self.writer {
+                        writer.set_topic_id(m.topic_id);
+                    }
+                }
                 Err(e) => tracing::warn!(path = %path.display(), error = %e, "ignoring a file that makes no sense"),
             }
         }
@@ -254,6 +262,13 @@ fn empty_log(
     now: Now,
 ) -> Log {
     let start = state.log_start_offset;
+    let tail = Tail::new(env.tail.clone());
+    let sync = Arc::new(SyncState::new(env.io.disk.clone(), env.io.tasks, start, start));
+    let home = dir.parent().and_then(|parent| env.tail.home(&env.io, parent));
+    let writer = home.map(|home| {
+        let name = dir.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        Arc::new(LogWriter::new(home, sync.clone(), tail.written_mark(), name))
+    });
     Log {
         dir: dir.to_path_buf(),
         producers: ProducerStateManager::new(start, config.producer_id_expiration_ms),
@@ -273,8 +288,9 @@ fn empty_log(
         unsynced_files: BTreeSet::new(),
         topic_id: None,
         on_disk: false,
-        tail: Tail::new(env.tail.clone()),
-        sync: Arc::new(SyncState::new(env.io.disk.clone(), env.io.tasks, start, start)),
+        tail,
+        sync,
+        writer,
         waiting: Vec::new(),
         offline: false,
         env: env.clone(),

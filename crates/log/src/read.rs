@@ -93,10 +93,12 @@ impl ReadPlan {
 
     /// What `segment` has for the reader; `None` if all of it lies before.
     fn read_segment(&self, segment: &SegmentRef) -> Result<Option<LogSlices>, LogError> {
-        let SegmentRef { shared, size } = segment;
+        let shared = &segment.shared;
+        // What the file lacks is in memory, and read from there.
+        let size = &shared.file.readable(segment.size);
         let path = || shared.file.path();
         let mut at = shared.sparse(*size)?.parts().0.lookup(self.from).1;
-        let file = shared.file.reader().during("open", &path())?;
+        let file = shared.file.handle(false).during("open", &path())?;
         let read = |at: u64, wanted: usize| -> Result<Bytes, LogError> {
             let len = wanted.min(usize::try_from(size - at).unwrap_or(usize::MAX));
             if len < BUFFER_BYTES_MIN {

@@ -96,6 +96,9 @@ impl Log {
     ) -> Result<(), LogError> {
         let Some(segment) = self.segments.get(&base_offset) else { return Ok(()) };
         let shared = segment.shared.clone();
+        if let Some(writer) = &self.writer {
+            writer.abandon_segment(&shared);
+        }
         self.sync.forget(&shared);
         let path = shared.file.path();
         let mut paths = shared.set_mark(DELETED_SUFFIX).during("rename", &path)?;
@@ -114,6 +117,14 @@ impl Log {
     /// Gives the log's directory another name in the same parent: `-delete`, `-stray`, or a future log that
     /// takes its place. Readers go on. On the device when this returns.
     pub fn rename_dir(&mut self, name: &str) -> Result<(), LogError> {
+        if let Some(writer) = &self.writer {
+            writer.forget()?;
+            writer.renamed(name.to_owned());
+        }
+        self.rename_files(name)
+    }
+
+    fn rename_files(&mut self, name: &str) -> Result<(), LogError> {
         let parent = self.dir.parent().unwrap_or(Path::new("")).to_path_buf();
         let to = parent.join(name);
         if !self.on_disk {
@@ -137,7 +148,10 @@ impl Log {
     /// The partition is deleted: the directory gets `name` (of [`crate::DirKind::Delete`]), the log refuses
     /// everything from now on, and the files go when the removal is run, after `file.delete.delay.ms`.
     pub fn delete(&mut self, name: &str) -> Result<Removals, LogError> {
-        self.rename_dir(name)?;
+        if let Some(writer) = &self.writer {
+            writer.abandon(LogError::Offline { dir: self.dir.clone() });
+        }
+        self.rename_files(name)?;
         self.offline = true;
         self.tail.clear();
         self.release_idle();

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use logrun_io::{Disk, File, OpenMode};
 use parking_lot::Mutex;
 
+use crate::error::LogError;
+use crate::writer::LogWriter;
+
 #[derive(Debug)]
 pub(crate) struct SegmentFile {
     disk: Arc<dyn Disk>,
@@ -21,11 +24,15 @@ struct State {
     path: PathBuf,
     handle: Option<Arc<dyn File>>,
     writable: bool,
+    /// For writes past the page cache.
+    direct: Option<Arc<dyn File>>,
+    /// Who has more for the file, and how much of it the file has.
+    queued: Option<(Arc<LogWriter>, u64)>,
 }
 
 impl SegmentFile {
     pub fn new(disk: Arc<dyn Disk>, path: PathBuf) -> Self {
-        Self { disk, state: Mutex::new(State { path, handle: None, writable: false }) }
+        Self { disk, state: Mutex::new(State { path, handle: None, writable: false, direct: None, queued: None }) }
     }
 
     pub fn path(&self) -> PathBuf {
@@ -36,16 +43,61 @@ impl SegmentFile {
         &self.disk
     }
 
-    /// The file for reading.
+    /// The file for reading. What is queued for it is written first, which waits for the device.
     pub fn reader(&self) -> io::Result<Arc<dyn File>> {
+        self.write_queued()?;
+        self.handle(false)
+    }
+
+    fn write_queued(&self) -> io::Result<()> {
+        let writer = self.state.lock().queued.as_ref().map(|(w, _)| w.clone());
+        writer.map_or(Ok(()), |w| w.flush(true)).map_err(|e| match e {
+            LogError::DiskFull { .. } => io::ErrorKind::StorageFull.into(),
+            e => io::Error::other(e),
+        })
+    }
+
+    /// The file as it is, which may lack what is queued for it. One that was deleted is not made again.
+    pub fn handle(&self, writable: bool) -> io::Result<Arc<dyn File>> {
         let mut s = self.state.lock();
-        if let Some(f) = &s.handle {
+        if let (Some(f), true) = (&s.handle, s.writable || !writable) {
             return Ok(f.clone());
         }
-        let f = self.disk.open(&s.path, OpenMode::Read)?;
+        let f = self.disk.open(&s.path, if writable { OpenMode::Write } else { OpenMode::Read })?;
         s.handle = Some(f.clone());
-        s.writable = false;
+        s.writable = writable;
         Ok(f)
+    }
+
+    /// The file for writes past the page cache; `None` if the file system can't.
+    pub fn direct(&self) -> io::Result<Option<Arc<dyn File>>> {
+        let mut s = self.state.lock();
+        if s.direct.is_none() {
+            s.direct = self.disk.open_direct(&s.path)?;
+        }
+        Ok(s.direct.clone())
+    }
+
+    /// `writer` has more for the file than its `len` bytes.
+    pub fn queued(&self, writer: &Arc<LogWriter>, len: u64) {
+        self.state.lock().queued.get_or_insert_with(|| (writer.clone(), len));
+    }
+
+    /// The file has `len` bytes now of what is queued for it.
+    pub fn progressed(&self, len: u64) {
+        if let Some((_, there)) = &mut self.state.lock().queued {
+            *there = len;
+        }
+    }
+
+    /// Nothing is queued any more.
+    pub fn caught_up(&self) {
+        self.state.lock().queued = None;
+    }
+
+    /// How many of the segment's `size` bytes are in the file.
+    pub fn readable(&self, size: u64) -> u64 {
+        self.state.lock().queued.as_ref().map_or(size, |(_, len)| size.min(*len))
     }
 
     /// Makes the file, empty.
@@ -60,21 +112,16 @@ impl SegmentFile {
         Ok(())
     }
 
-    /// The file for writing. One that was deleted is not made again.
+    /// The file for writing, as [`Self::reader`]. One that was deleted is not made again.
     pub fn writer(&self) -> io::Result<Arc<dyn File>> {
-        let mut s = self.state.lock();
-        if let (Some(f), true) = (&s.handle, s.writable) {
-            return Ok(f.clone());
-        }
-        let f = self.disk.open(&s.path, OpenMode::Write)?;
-        s.handle = Some(f.clone());
-        s.writable = true;
-        Ok(f)
+        self.write_queued()?;
+        self.handle(true)
     }
 
     /// Closes the descriptor; the next use opens it again.
     pub fn release(&self) {
-        self.state.lock().handle = None;
+        let mut s = self.state.lock();
+        (s.handle, s.direct) = (None, None);
     }
 
     /// Gives the file the name `to` in its directory.

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use crate::error::{IoContext, LogError};
 use crate::segment::SegmentShared;
+use crate::writer::LogWriter;
 
 /// When an append has reached the log's durability.
 pub enum Durable {
@@ -173,7 +174,7 @@ impl SyncState {
         }
         for s in segments {
             // A file that is gone was deleted in the meantime.
-            unless_gone(s.file.reader().and_then(|f| f.sync_data())).during("sync", &s.file.path())?;
+            unless_gone(s.file.handle(false).and_then(|f| f.sync_data())).during("sync", &s.file.path())?;
         }
         for dir in dirs {
             unless_gone(self.disk.sync_dir(dir)).during("sync", dir)?;
@@ -194,17 +195,27 @@ impl SyncState {
         };
         let this = self.clone();
         Durable::Pending(Box::pin(async move {
-            let _turn = this.turn.lock().await;
-            {
-                let i = this.inner.lock();
-                if i.generation == generation && i.synced >= target {
-                    return Ok(());
-                }
-            }
-            let worker = this.clone();
-            this.tasks.blocking(move || worker.sync_now()).await?;
+            this.reach(target, None).await?;
             if this.generation() == generation { Ok(()) } else { Err(LogError::Truncated) }
         }))
+    }
+
+    /// Completes when everything below `target` is on the device. What `writer` has queued is written first.
+    pub async fn reach(self: &Arc<Self>, target: Offset, writer: Option<Arc<LogWriter>>) -> Result<(), LogError> {
+        let generation = self.generation();
+        let _turn = self.turn.lock().await;
+        {
+            let i = self.inner.lock();
+            if i.generation != generation || i.synced >= target {
+                return Ok(());
+            }
+        }
+        let this = self.clone();
+        let work = move || {
+            writer.map_or(Ok(()), |w| w.flush(true))?;
+            this.sync_now()
+        };
+        self.tasks.blocking(work).await
     }
 }
 
@@ -219,6 +230,7 @@ fn unless_gone(r: io::Result<()>) -> io::Result<()> {
 #[derive(Debug)]
 pub struct FlushPlan {
     pub(crate) sync: Arc<SyncState>,
+    pub(crate) writer: Option<Arc<LogWriter>>,
     /// Index files and snapshots that were written since the last flush.
     pub(crate) files: Vec<PathBuf>,
     pub(crate) flushed: Flushed,
@@ -234,6 +246,7 @@ pub struct Flushed {
 impl FlushPlan {
     /// Syncs batches, indexes and names.
     pub fn run(self) -> Result<Flushed, LogError> {
+        self.writer.map_or(Ok(()), |w| w.flush(true))?;
         for path in &self.files {
             self.sync.sync_path(path)?;
         }

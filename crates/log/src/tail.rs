@@ -223,6 +223,17 @@ impl Runs {
     }
 }
 
+/// How far the segments' files have a log.
+#[derive(Clone, Debug)]
+pub(crate) struct WrittenMark(Arc<Mutex<Runs>>);
+
+impl WrittenMark {
+    /// Everything below `offset` is in the files now.
+    pub fn set(&self, offset: Offset) {
+        self.0.lock().written = offset;
+    }
+}
+
 /// A log's hold on the cache.
 #[derive(Debug)]
 pub(crate) struct Tail {
@@ -247,10 +258,16 @@ impl Tail {
     }
 
     /// Copies batches, which are about to be appended at `position` of the active segment's file, into memory. They can
-    /// be read at once: whoever reads is bounded by the log's end. `None` if there is no memory, or none is wished for;
-    /// then nothing is cached any more, because what follows would not join on.
-    pub fn stage(&self, batches: &[PreparedBatch], position: u64, now: Monotonic) -> Option<Vec<Piece>> {
-        if self.cache.budget_bytes() == 0 {
+    /// be read at once: whoever reads is bounded by the log's end. `None` if there is no memory, or none is wished for and
+    /// `needed` to write from; then nothing is cached any more, because what follows would not join on.
+    pub fn stage(
+        &self,
+        batches: &[PreparedBatch],
+        position: u64,
+        now: Monotonic,
+        needed: bool,
+    ) -> Option<Vec<Piece>> {
+        if self.cache.budget_bytes() == 0 && !needed {
             return None;
         }
         let mut taken = 0;
@@ -280,9 +297,38 @@ impl Tail {
         staged.ok()
     }
 
-    /// Everything below `offset` is in the segments' files now.
-    pub fn written(&self, offset: Offset) {
-        self.runs.lock().written = offset;
+    /// Takes back what was staged at and after `end`, the log's end: it could not be appended.
+    pub fn unstage(&self, end: Offset) {
+        let mut freed = Vec::new();
+        let mut bytes = 0;
+        {
+            let mut guard = self.runs.lock();
+            let runs = &mut *guard;
+            while let Some(run) = runs.list.pop_back_if(|r| r.base_offset >= end) {
+                let is = |chunk: &Chunk| chunk.is(&run.chunk);
+                let kept = runs.list.iter().any(|r| is(&r.chunk)) || runs.writer.as_ref().is_some_and(|w| is(&w.chunk()));
+                if !kept && freed.iter().all(|r: &Run| !is(&r.chunk)) {
+                    bytes += run.chunk.capacity();
+                }
+                freed.push(run);
+            }
+            if let Some(run) = runs.list.back_mut()
+                && run.next_offset > end
+            {
+                let to = run.reach(run.start, end, usize::MAX);
+                run.next_offset = run.next_offset_at(to);
+                run.end = to;
+                run.index.retain(|(_, at)| *at < to);
+            }
+            // What comes next does not join on.
+            runs.position = u64::MAX;
+        }
+        self.cache.gave(self.id, bytes);
+    }
+
+    /// Says what is in the segments' files and may be given up.
+    pub fn written_mark(&self) -> WrittenMark {
+        WrittenMark(self.runs.clone())
     }
 
     /// The batches from the one that holds `from` on, whole, below `upper_bound`, up to `max_bytes` (the

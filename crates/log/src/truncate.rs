@@ -28,6 +28,7 @@ impl Log {
             self.truncate_fully_and_start_at(offset, now)?;
             return Ok(true);
         }
+        self.forget_journal()?;
         tracing::info!(dir = %self.dir.display(), from = %self.log_end_offset, to = %offset, "truncating the log");
         self.tail.clear();
         let result = self.cut_files(offset, now);
@@ -66,6 +67,7 @@ impl Log {
         if !offset.is_some() {
             return Err(self.out_of_range(offset));
         }
+        self.forget_journal()?;
         tracing::info!(dir = %self.dir.display(), at = %offset, "truncating the whole log");
         self.tail.clear();
         let result = self.start_anew(offset, now);
@@ -93,6 +95,11 @@ impl Log {
         self.write_epochs()?;
         self.producers.truncate_fully_and_start_at(offset);
         Ok(())
+    }
+
+    /// Before segments' files are cut or replaced: see [`crate::writer::LogWriter::forget`].
+    pub(crate) fn forget_journal(&self) -> Result<(), LogError> {
+        self.writer.as_ref().map_or(Ok(()), |w| w.forget())
     }
 
     fn after_cut(&mut self, offset: Offset) {

@@ -26,8 +26,18 @@ use tracing::{info, warn};
 use crate::listeners::{self, Bound};
 use crate::{Node, StartError};
 
-/// How much of the newest data is kept in memory for those who read at the end of the log.
-const TAIL_CACHE_BYTES: usize = 32 << 20;
+
+/// Without a limit of its own the cache gets this part of the memory.
+const CACHE_SHARE_OF_MEMORY: u64 = 4;
+/// The memory of a machine that doesn't say.
+const MEMORY_BYTES_UNKNOWN: u64 = 1 << 30;
+
+/// `logrun.cache.bytes`, or what stands for -1.
+fn cache_bytes(io: &Io, setting: i64) -> usize {
+    let bytes = u64::try_from(setting)
+        .unwrap_or_else(|_| io.memory_bytes().unwrap_or(MEMORY_BYTES_UNKNOWN) / CACHE_SHARE_OF_MEMORY);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
 
 pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
     if !config.roles.controller {
@@ -56,7 +66,9 @@ pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
     dirs.format(&cluster_id, config.node_id)?;
     let previous_epoch = dirs.take_clean_shutdown()?;
 
-    let env = LogEnv { io: io.clone(), tail: TailCache::new(TAIL_CACHE_BYTES) };
+    let journal_bytes = config.logs.journal_bytes.max(0) as u64;
+    let tail = TailCache::with_journals(cache_bytes(&io, config.logs.cache_bytes), journal_bytes);
+    let env = LogEnv { io: io.clone(), tail };
     let host_name = host_name();
     let loaded = load_metadata(&env, &config, &dirs, &cluster_id, &host_name)?;
     let MetadataAtStart { mut machine, loader, mut log } = loaded;

@@ -83,6 +83,8 @@ pub struct Plan {
     /// `logrun.partition.idle.close.ms`.
     pub idle_close_ms: u64,
     pub phases: Vec<PhasePlan>,
+    /// `logrun.journal.bytes`: none, one that is used round and round, or one that is not.
+    pub journal_bytes: u64,
 }
 
 impl Plan {
@@ -104,6 +106,7 @@ impl Plan {
             rebalance_delay_ms: if r.chance(1, 2) { 0 } else { 500 },
             idle_close_ms: [50, 500, 300_000][r.below(3) as usize],
             phases: (0..2 + r.below(3)).map(|_| phase(r, members > 0)).collect(),
+            journal_bytes: [0, 24 << 10, 1 << 20][r.below(3) as usize],
         }
     }
 
@@ -130,6 +133,7 @@ impl Plan {
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
         .collect();
         settings.push(("log.dirs".into(), self.log_dirs.join(",")));
+        settings.push(("logrun.journal.bytes".into(), self.journal_bytes.to_string()));
         settings.push(("log.roll.ms".into(), self.segment_ms.to_string()));
         settings.push(("group.initial.rebalance.delay.ms".into(), self.rebalance_delay_ms.to_string()));
         settings.push(("logrun.partition.idle.close.ms".into(), self.idle_close_ms.to_string()));

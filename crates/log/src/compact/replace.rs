@@ -57,6 +57,8 @@ impl Log {
             cleaned.shared.remove_files()?;
             return Ok(None);
         }
+        // What the journal says of the old segments must not be done to the new one.
+        self.forget_journal()?;
         for o in &old {
             o.shared.pin(o.size)?;
         }

@@ -18,7 +18,10 @@ use logrun_record::{Batch, Limits, PreparedBatch};
 use proptest::prelude::*;
 
 use super::support::*;
+use crate::error::IoContext;
 use crate::{Log, LogConfig, LogError, OpenState};
+
+const TOPIC_ID: logrun_model::TopicId = logrun_model::Uuid([7; 16]);
 
 /// What the log is known to hold.
 #[derive(Clone, Default)]
@@ -117,6 +120,8 @@ struct Run {
     epoch: i32,
     /// Goes on after an error that leaves the log online.
     keep_going: bool,
+    /// The log is written by way of a journal of so many bytes.
+    journal_bytes: u64,
 }
 
 impl Run {
@@ -130,7 +135,14 @@ impl Run {
             serial: 0,
             epoch: 0,
             keep_going: false,
+            journal_bytes: 0,
         }
+    }
+
+    fn journaled(mut self, journaled: bool) -> Self {
+        // Small enough to be used round and round.
+        self.journal_bytes = if journaled { 8 << 10 } else { 0 };
+        self
     }
 
     fn append(&mut self, log: &mut Log, mut batches: Vec<PreparedBatch>) -> Result<(), LogError> {
@@ -175,7 +187,7 @@ impl Run {
                 Ok(())
             }
             Op::Sync => {
-                block_on(log.sync.durable().wait())?;
+                block_on(log.durable().wait())?;
                 self.model.flushed = end;
                 Ok(())
             }
@@ -238,13 +250,22 @@ impl Run {
         }
     }
 
-    fn open(&self, clean: bool) -> Result<(Log, crate::RecoveryReport), LogError> {
+    fn open(&mut self, clean: bool) -> Result<(Log, crate::RecoveryReport), LogError> {
+        // As the start of a process does.
+        let journal = if clean { crate::journal::remove } else { crate::journal::redo };
+        journal(&self.world.disk, Path::new("/data")).during("redo", Path::new("/data"))?;
+        self.world.env.tail = crate::TailCache::with_journals(1 << 20, self.journal_bytes);
         let state = OpenState {
             log_start_offset: Offset(self.model.start),
             recovery_point: Offset(self.model.recovery_point),
             clean_shutdown: clean,
         };
-        Log::open(&self.world.env, Path::new(DIR), self.world.config.clone(), state, self.world.now())
+        let (mut log, report) =
+            Log::open(&self.world.env, Path::new(DIR), self.world.config.clone(), state, self.world.now())?;
+        if self.journal_bytes > 0 {
+            log.set_topic_id(TOPIC_ID)?;
+        }
+        Ok((log, report))
     }
 
     /// Runs `ops` until one fails; returns whether all went well.
@@ -346,8 +367,8 @@ fn cases(usually: u32) -> u32 {
 }
 
 /// How many mutations `ops` take without faults.
-fn mutations(ops: &[Op]) -> u64 {
-    let mut run = Run::new(config());
+fn mutations(ops: &[Op], journaled: bool) -> u64 {
+    let mut run = Run::new(config()).journaled(journaled);
     assert!(run.run(ops));
     run.world.disk.counts().mutations
 }
@@ -359,11 +380,12 @@ proptest! {
     fn a_stop_at_any_operation_loses_nothing_it_should_not(
         ops in proptest::collection::vec(op(), 1..25),
         seed: u64,
+        journaled: bool,
     ) {
-        let total = mutations(&ops);
+        let total = mutations(&ops, journaled);
         for n in 1..=total + 1 {
             for power_cut in [false, true] {
-                let mut run = Run::new(config());
+                let mut run = Run::new(config()).journaled(journaled);
                 run.world.disk.halt_at(n);
                 run.run(&ops);
                 if power_cut {
@@ -380,10 +402,11 @@ proptest! {
     fn a_fault_at_any_operation_keeps_the_log_whole(
         ops in proptest::collection::vec(op(), 1..20),
         fault in prop_oneof![Just(Fault::Io), Just(Fault::NoSpace), Just(Fault::Torn)],
+        journaled: bool,
     ) {
-        let total = mutations(&ops);
+        let total = mutations(&ops, journaled);
         for n in 1..=total {
-            let mut run = Run::new(config());
+            let mut run = Run::new(config()).journaled(journaled);
             run.keep_going = true;
             run.world.disk.fail_mutation(n, fault);
             run.run(&ops);

@@ -2,6 +2,7 @@
 
 mod basics;
 mod crash;
+mod journal;
 mod kafka;
 mod moving;
 pub(crate) mod support;
