@@ -260,13 +260,7 @@ impl Tail {
     /// Copies batches, which are about to be appended at `position` of the active segment's file, into memory. They can
     /// be read at once: whoever reads is bounded by the log's end. `None` if there is no memory, or none is wished for and
     /// `needed` to write from; then nothing is cached any more, because what follows would not join on.
-    pub fn stage(
-        &self,
-        batches: &[PreparedBatch],
-        position: u64,
-        now: Monotonic,
-        needed: bool,
-    ) -> Option<Vec<Piece>> {
+    pub fn stage(&self, batches: &[PreparedBatch], position: u64, now: Monotonic, needed: bool) -> Option<Vec<Piece>> {
         if self.cache.budget_bytes() == 0 && !needed {
             return None;
         }
@@ -306,7 +300,8 @@ impl Tail {
             let runs = &mut *guard;
             while let Some(run) = runs.list.pop_back_if(|r| r.base_offset >= end) {
                 let is = |chunk: &Chunk| chunk.is(&run.chunk);
-                let kept = runs.list.iter().any(|r| is(&r.chunk)) || runs.writer.as_ref().is_some_and(|w| is(&w.chunk()));
+                let kept =
+                    runs.list.iter().any(|r| is(&r.chunk)) || runs.writer.as_ref().is_some_and(|w| is(&w.chunk()));
                 if !kept && freed.iter().all(|r: &Run| !is(&r.chunk)) {
                     bytes += run.chunk.capacity();
                 }

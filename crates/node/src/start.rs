@@ -26,7 +26,6 @@ use tracing::{info, warn};
 use crate::listeners::{self, Bound};
 use crate::{Node, StartError};
 
-
 /// Without a limit of its own the cache gets this part of the memory.
 const CACHE_SHARE_OF_MEMORY: u64 = 4;
 /// The memory of a machine that doesn't say.

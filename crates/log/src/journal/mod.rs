@@ -215,7 +215,8 @@ impl Journal {
     pub fn forget(&self, name: &str, topic_id: TopicId) -> Result<(), LogError> {
         let name = name.to_owned();
         let kind = entry::Kind::Forget;
-        let head = entry::Head { kind, promised: false, name, topic_id, segment: Offset(0), position: 0, payload_bytes: 0 };
+        let head =
+            entry::Head { kind, promised: false, name, topic_id, segment: Offset(0), position: 0, payload_bytes: 0 };
         let written = self.write(&mut self.inner.lock(), &head, &[], std::iter::empty());
         if !written {
             return Err(LogError::DiskFull { path: self.dir.clone() });
