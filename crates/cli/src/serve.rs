@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use logrun_config::{BrokerConfig, Loaded};
 use logrun_io::Io;
 use logrun_node::Node;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
@@ -28,6 +29,7 @@ pub fn serve(args: &ServeArgs, started: Instant) -> Result<ExitCode, Failure> {
     let ephemeral = args.ephemeral.then(EphemeralDir::name);
     let loaded = node(args, &process_environment(), ephemeral.as_ref().map(EphemeralDir::path))?;
     say(&loaded);
+    raise_file_limit();
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -40,6 +42,17 @@ pub fn serve(args: &ServeArgs, started: Instant) -> Result<ExitCode, Failure> {
     runtime.shutdown_background();
     drop(ephemeral);
     end
+}
+
+/// Takes as many descriptors as the system lets it, as the Java machine does: each partition in use holds one.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(e) = setrlimit(Resource::Nofile, limit) {
+            warn!("the limit on open files can't be raised: {e}");
+        }
+    }
 }
 
 fn say(loaded: &Loaded) {

@@ -4,5 +4,6 @@ mod basics;
 mod crash;
 mod journal;
 mod kafka;
+mod lazy;
 mod moving;
 pub(crate) mod support;

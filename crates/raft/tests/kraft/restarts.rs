@@ -152,3 +152,23 @@ async fn survives_death_at_every_write() {
 async fn survives_a_power_cut_at_every_write() {
     stops_everywhere(true).await;
 }
+
+/// Found by the simulation: a process that was killed while it formatted left the log's directory in the page cache only;
+/// the next one found it, built on it, and a power cut took all of it.
+#[test]
+fn a_directory_that_a_killed_process_made_outlives_a_power_cut_once_it_was_found() {
+    for seed in 0..50 {
+        let (disk, env) = simulated(seed);
+        format(&env).unwrap();
+        let dir = data_dir().join("__cluster_metadata-0");
+        // As if the process had been killed before it synced the name: it is there, and not on the device.
+        let moved = data_dir().join("moved");
+        disk.rename(&dir, &moved).unwrap();
+        disk.sync_dir(&data_dir()).unwrap();
+        disk.rename(&moved, &dir).unwrap();
+        disk.kill();
+        assert!(!format(&env).unwrap());
+        disk.crash(&Random::from_seed(seed));
+        assert!(disk.info(&dir).unwrap().is_some(), "seed {seed}");
+    }
+}
