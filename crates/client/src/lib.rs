@@ -23,6 +23,7 @@ mod error;
 pub mod link;
 mod metadata;
 mod pool;
+pub mod producer;
 pub mod security;
 mod versions;
 
@@ -36,6 +37,7 @@ pub use logrun_config::ClientKind;
 pub use logrun_model::{NodeId, Offset, Str, TopicPartition, Uuid};
 pub use logrun_wire::ErrorCode;
 pub use pool::Lane;
+pub use producer::{Producer, Record};
 pub use versions::Versions;
 
 /// What calls return.

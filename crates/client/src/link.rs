@@ -4,12 +4,13 @@
 //!
 //! [`Connection`]: crate::connection::Connection
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use logrun_io::Io;
 use logrun_model::Str;
-use logrun_net::FrameReader;
+use logrun_net::{FrameError, FrameReader};
 use logrun_wire::messages::ApiVersionsRequest;
 use logrun_wire::{ApiKey, ErrorCode, Request, frame};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -41,6 +42,18 @@ impl Link {
     pub fn new(io: &Io, stream: Box<dyn Transport>, client_id: Str, address: String) -> Self {
         let frames = FrameReader::new(RESPONSE_BYTES_MAX, io.buffers.clone());
         Self { io: io.clone(), stream, frames, client_id, next_correlation_id: 0, address }
+    }
+
+    /// A plain link to `addr`.
+    ///
+    /// # Errors
+    /// If nobody listens there.
+    pub async fn connect(io: &Io, addr: SocketAddr, client_id: &str) -> Result<Self, Error> {
+        let address = addr.to_string();
+        match io.net.connect(addr).await {
+            Ok(stream) => Ok(Self::new(io, Box::new(stream), client_id.into(), address)),
+            Err(e) => Err(Error::Connect { address, reason: e.to_string() }),
+        }
     }
 
     fn gone(&self, reason: impl ToString) -> Error {
@@ -87,6 +100,7 @@ impl Link {
         match frame {
             Ok(Some(frame)) => Ok(frame),
             Ok(None) => Err(self.gone("the broker closed it")),
+            Err(e @ FrameError::Length { .. }) => Err(Error::Invalid(format!("{} sent no frame: {e}", self.address))),
             Err(e) => Err(self.gone(e)),
         }
     }
@@ -103,7 +117,7 @@ impl Link {
     ) -> Result<R::Response, Error> {
         let id = self.send(version, request).await?;
         let frame = self.receive(timeout).await?;
-        Self::response::<R>(frame, id, version).map_err(|e| self.of_this_link(e))
+        Self::response::<R>(frame, id, version)
     }
 
     /// Reads the response to request `id` from its bytes.
@@ -113,17 +127,10 @@ impl Link {
     pub fn response<R: Request>(frame: Bytes, id: i32, version: i16) -> Result<R::Response, Error> {
         let (header, response) = frame::decode_response::<R>(frame, version)?;
         if header.correlation_id != id {
-            let reason = format!("a response to request {id} was awaited; {} came", header.correlation_id);
-            return Err(Error::Disconnected { address: String::new(), reason });
+            let got = header.correlation_id;
+            return Err(Error::Invalid(format!("a response to request {id} was awaited; one to {got} came")));
         }
         Ok(response)
-    }
-
-    fn of_this_link(&self, e: Error) -> Error {
-        match e {
-            Error::Disconnected { reason, .. } => self.gone(reason),
-            e => e,
-        }
     }
 
     /// Asks what the broker serves. One that doesn't know the version of the question answers in version 0, and is
@@ -144,7 +151,7 @@ impl Link {
             // Behind the correlation id comes the error code, in every version.
             let refused = frame.get(4..6) == Some(&ErrorCode::UnsupportedVersion.code().to_be_bytes());
             let spoken = if refused { 0 } else { version };
-            let response = Self::response::<ApiVersionsRequest>(frame, id, spoken).map_err(|e| self.of_this_link(e))?;
+            let response = Self::response::<ApiVersionsRequest>(frame, id, spoken)?;
             if !refused {
                 crate::check(response.error_code, None)?;
                 return Ok(Versions::of(&self.address, &response));

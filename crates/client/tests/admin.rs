@@ -32,7 +32,12 @@ support::on_both!(topics, |broker| async move {
     assert_eq!(names, ["a", "b"]);
     let more = BTreeMap::from([("b".into(), NewPartitions { total: 3, assignments: None })]);
     assert_eq!(code(admin.create_partitions(&more, false).await.expect("an answer").get("b")), None);
-    let described = admin.describe_topics(&["a".into(), "b".into(), "c".into()], false).await.expect("topics");
+    // A broker follows the controller in its own time.
+    let described = support::eventually(async || {
+        let described = admin.describe_topics(&["a".into(), "b".into(), "c".into()], false).await.expect("topics");
+        described["b"].as_ref().is_ok_and(|b| b.partitions.len() == 3).then_some(described)
+    })
+    .await;
     let b = described["b"].as_ref().expect("b");
     assert_eq!((b.partitions.len(), b.partitions[2].leader), (3, Some(NodeId(1))));
     assert_eq!(code(described.get("c")), Some(ErrorCode::UnknownTopicOrPartition));
@@ -58,7 +63,12 @@ support::on_both!(configs, |broker| async move {
     assert_eq!(code(altered.get(&a)), None, "{altered:?}");
     assert_eq!(code(altered.get(&bad)), Some(ErrorCode::UnknownTopicOrPartition));
     let one = ConfigResource::broker(Some(NodeId(1)));
-    let described = admin.describe_configs(&[a.clone(), one.clone()], true, true).await;
+    let described = support::eventually(async || {
+        let described = admin.describe_configs(&[a.clone(), one.clone()], true, true).await;
+        let of_a = described[&a].as_ref().expect("configs");
+        of_a.iter().any(|c| c.value.as_deref() == Some("1234")).then_some(described)
+    })
+    .await;
     let value = |r: &ConfigResource, name: &str| {
         let configs = described[r].as_ref().expect("configs");
         configs.iter().find(|c| c.name == name).and_then(|c| c.value.clone())
@@ -118,10 +128,13 @@ support::on_both!(the_cluster, |broker| async move {
     assert_eq!((quorum.leader_id, quorum.voters.len()), (NodeId(1), 1));
     let features = admin.describe_features(None).await.expect("features");
     assert!(features.finalized.contains_key("metadata.version") && features.supported.contains_key("metadata.version"));
-    let dirs = admin.describe_log_dirs(None, None).await.expect("directories");
-    let dirs = dirs[&NodeId(1)].as_ref().expect("broker 1");
     let a = TopicPartition::new("a", 0);
-    assert!(dirs.values().any(|d| d.as_ref().is_ok_and(|d| d.replicas.contains_key(&a))), "{dirs:?}");
+    support::eventually(async || {
+        let dirs = admin.describe_log_dirs(None, None).await.expect("directories");
+        let dirs = dirs[&NodeId(1)].as_ref().expect("broker 1");
+        dirs.values().any(|d| d.as_ref().is_ok_and(|d| d.replicas.contains_key(&a))).then_some(())
+    })
+    .await;
     let elected =
         admin.elect_leaders(ElectionType::Preferred, Some(std::slice::from_ref(&a))).await.expect("an answer");
     assert_eq!(code(elected.get(&a)), Some(ErrorCode::ElectionNotNeeded));
@@ -147,7 +160,11 @@ support::on_kafka!(what_logrun_does_not_serve_yet, |broker| async move {
     let ops = BTreeMap::from([("producer_byte_rate".into(), Some(1000.0))]);
     let alteration = logrun_client::admin::QuotaAlteration { entity: entity.clone(), ops };
     assert_eq!(admin.alter_client_quotas(&[alteration], false).await.expect("an answer")[&entity], Ok(()));
-    let quotas = admin.describe_client_quotas(&[], false).await.expect("quotas");
-    assert_eq!(quotas, [(entity, BTreeMap::from([("producer_byte_rate".into(), 1000.0)]))]);
+    let expected = [(entity, BTreeMap::from([("producer_byte_rate".into(), 1000.0)]))];
+    support::eventually(async || {
+        let quotas = admin.describe_client_quotas(&[], false).await.expect("quotas");
+        (quotas == expected).then_some(())
+    })
+    .await;
     drop(broker);
 });

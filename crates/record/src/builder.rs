@@ -46,6 +46,11 @@ impl BatchBuilder {
         }
     }
 
+    /// Makes room for so many bytes of records.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.body.reserve(bytes);
+    }
+
     #[must_use]
     pub fn base_offset(mut self, base_offset: Offset) -> Self {
         self.header.base_offset = base_offset;

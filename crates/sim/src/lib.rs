@@ -6,7 +6,6 @@
 //!
 //! Only `world.rs` knows how a node is started and stopped. Nothing here looks inside it: clients speak the wire.
 
-pub mod client;
 pub mod model;
 mod panics;
 pub mod phase;

@@ -95,7 +95,7 @@ impl Admin {
 }
 
 /// `items` by topic, as most requests have them: the topics in order of their names, the partitions as they come.
-fn by_topic<'a, T>(
+pub(crate) fn by_topic<'a, T>(
     items: impl IntoIterator<Item = (&'a crate::TopicPartition, T)>,
 ) -> BTreeMap<&'a crate::Str, Vec<(i32, T)>> {
     let mut topics: BTreeMap<_, Vec<_>> = BTreeMap::new();

@@ -77,3 +77,13 @@ fn run(test: impl Future<Output = ()>) {
         tokio::time::timeout(Duration::from_secs(120), test).await.expect("the test hangs");
     });
 }
+
+/// What `probe` finds, as soon as it finds something; the test's own timeout ends the wait.
+pub async fn eventually<T>(probe: impl AsyncFn() -> Option<T>) -> T {
+    loop {
+        if let Some(found) = probe().await {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

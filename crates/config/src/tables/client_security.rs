@@ -10,7 +10,7 @@ use crate::key::{ACTIVE, ConfigKey, broker_options, no, resource_options};
 pub(super) static SECURITY: &[ConfigKey] = resource_options![
     ("sasl.client.callback.handler.class", Class, Null, Any, [], no(JavaClass),
      "The class that answers the mechanism's questions."),
-    ("sasl.jaas.config", Password, Null, Any, [], no(Sasl),
+    ("sasl.jaas.config", Password, Null, Any, [], ACTIVE,
      "Users and secrets of a mechanism, in the form of a JAAS login file."),
     ("sasl.kerberos.kinit.cmd", String, Text("/usr/bin/kinit"), Any, [], no(Sasl),
      "The path of kinit."),

@@ -4,9 +4,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use logrun_client::Error;
+use logrun_client::link::Link as Client;
 use logrun_wire::{Message, Request};
 
-use crate::client::{Client, ClientError};
 use crate::model::Violation;
 use crate::phase::Phase;
 
@@ -102,13 +103,13 @@ impl Link {
         }
     }
 
-    async fn try_send<R: Request>(&mut self, version: i16, request: &R) -> Result<i32, ClientError> {
+    async fn try_send<R: Request>(&mut self, version: i16, request: &R) -> Result<i32, Error> {
         if self.client.is_none() {
             self.client = Some(Client::connect(&self.phase.io, self.phase.addr, &self.name).await?);
         }
         match &mut self.client {
             Some(client) => client.send(version, request).await,
-            None => Err(ClientError::Closed),
+            None => Err(Error::Closed),
         }
     }
 
@@ -117,17 +118,11 @@ impl Link {
         Lost
     }
 
-    fn lost<R: Request>(&mut self, e: &ClientError) -> Lost {
+    fn lost<R: Request>(&mut self, e: &Error) -> Lost {
         self.phase.note(format_args!("{} has no answer to {}: {e}", self.name, R::NAME));
-        let closed = matches!(e, ClientError::Closed | ClientError::Io(_));
-        let cut_off =
-            matches!(e, ClientError::Frame(logrun_net::FrameError::Io(_) | logrun_net::FrameError::Truncated));
+        let closed = matches!(e, Error::Disconnected { .. } | Error::Connect { .. });
         match e {
-            ClientError::Frame(_) if cut_off => {}
-            ClientError::Decode(_)
-            | ClientError::Encode(_)
-            | ClientError::Correlation { .. }
-            | ClientError::Frame(_) => {
+            Error::Malformed(_) | Error::Encode(_) | Error::Invalid(_) => {
                 self.phase.fail(Violation::new("answered", format!("{} to {}: {e}", R::NAME, self.name)));
             }
             _ if self.phase.calm.get() && !(closed && self.closing_is_an_answer) => {

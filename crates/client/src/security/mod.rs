@@ -2,6 +2,10 @@
 //!
 //! A client has one; `security.protocol` chooses it, or the program gives its own to `Client::with_security`.
 
+mod jaas;
+mod sasl;
+mod scram;
+
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
@@ -9,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logrun_config::{ClientConfig, SecurityProtocol};
-use logrun_io::Stream;
+use logrun_io::{Random, Stream};
 
 use crate::error::Error;
 use crate::link::{Link, Transport};
@@ -56,11 +60,12 @@ impl Security for Plaintext {
 ///
 /// # Errors
 /// If it asks for what this client can't do.
-pub fn of_config(config: &ClientConfig) -> Result<Arc<dyn Security>, Error> {
+pub fn of_config(config: &ClientConfig, random: &Random) -> Result<Arc<dyn Security>, Error> {
     match config.security_protocol {
         SecurityProtocol::Plaintext => Ok(Arc::new(Plaintext)),
+        SecurityProtocol::SaslPlaintext => Ok(Arc::new(sasl::SaslPlaintext::of(config, random)?)),
         other => Err(Error::Invalid(format!(
-            "security.protocol={} can't be served by this build: only PLAINTEXT, or a `Security` given in the program",
+            "security.protocol={} can't be served by this build: only PLAINTEXT and SASL_PLAINTEXT, or a `Security` given in the program",
             other.name()
         ))),
     }

@@ -1,0 +1,529 @@
+//! The producer's decisions: which batch a record joins, when a batch is sent, what a response means for it. Pure: time
+//! is a parameter, and nothing here waits or sends. Kafka's `RecordAccumulator` and the bookkeeping of sequence numbers of
+//! its `TransactionManager`.
+//!
+//! | a partition's front batch | is sent when |
+//! |---|---|
+//! | open, fresh | it is full, or as old as `linger.ms`, or something is flushed, or memory has run out |
+//! | sent before, refused for now | its back-off is over, and no earlier batch of the partition is without an answer |
+//!
+//! Sequence numbers (KIP-98): a batch gets its number when it is sent first and keeps it. A batch that is given up with
+//! a number leaves a hole, so that the producer's epoch is raised (KIP-360) and the partition begins again at 0 once
+//! nothing of it is under way. Until a broker has taken the first batch of an epoch no second one is sent. Never are two
+//! batches of one partition exchanged.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use logrun_model::{Monotonic, NodeId, ProducerEpoch, ProducerId, Sequence, Str, TimestampMs, TopicPartition};
+use logrun_record::{BatchBuilder, Compression, RECORD_BATCH_OVERHEAD};
+use logrun_wire::ErrorCode;
+
+use super::batch::{Batch, Completion, Delivery, Stamp, Written};
+use super::record::Record;
+use crate::error::Error;
+
+/// What the accumulator goes by.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) batch_size: usize,
+    pub(super) buffer_memory: usize,
+    pub(super) linger: Duration,
+    pub(super) delivery_timeout: Duration,
+    pub(super) max_request_size: usize,
+    pub(super) max_in_flight: usize,
+    pub(super) retries: u32,
+    pub(super) compression: Compression,
+    pub(super) idempotent: bool,
+}
+
+/// A partition's batches and numbers.
+#[derive(Debug)]
+struct Queue {
+    tp: TopicPartition,
+    batches: VecDeque<Batch>,
+    in_flight: usize,
+    not_before: Monotonic,
+    /// Numbers of batches that were sent and have no fate, in order.
+    unresolved: VecDeque<Sequence>,
+    /// The epoch that its numbers are of.
+    epoch: ProducerEpoch,
+    next: Sequence,
+    /// Its numbers begin anew once nothing is under way.
+    reset: bool,
+    /// The broker has taken a batch of this epoch.
+    acknowledged: bool,
+}
+
+/// A batch that leaves for its leader.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) queue: usize,
+    pub(super) tp: TopicPartition,
+    pub(super) batch: Batch,
+}
+
+/// What is to be sent now, and when to look again.
+#[derive(Debug, Default)]
+pub(super) struct Drained {
+    pub(super) requests: Vec<(NodeId, Vec<Outgoing>)>,
+    /// When the next batch falls due by time.
+    pub(super) next: Option<Monotonic>,
+    /// Batches wait for a leader that isn't known.
+    pub(super) leaderless: Vec<Str>,
+    /// Nothing with numbers can be sent before there is a producer id.
+    pub(super) wants_producer_id: bool,
+}
+
+/// What a partition's leader said of a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Answer {
+    Written(Written),
+    /// It didn't take it, or nothing was heard.
+    Refused(Error),
+}
+
+/// Why a record was not taken.
+#[derive(Debug, PartialEq)]
+pub(super) enum NotTaken {
+    /// `buffer.memory` is used up.
+    Full,
+    /// Never will be.
+    Refused(Error),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Accumulator {
+    pub(super) settings: Settings,
+    queues: Vec<Queue>,
+    index: BTreeMap<TopicPartition, usize>,
+    /// Queues with batches.
+    active: BTreeSet<usize>,
+    /// Where the last drain ended, so that none is always first.
+    turn: usize,
+    memory: usize,
+    numbers: u64,
+    /// Batches without a fate, by number.
+    incomplete: BTreeMap<u64, Arc<Completion>>,
+    flushing: usize,
+    pub(super) waiting_for_memory: usize,
+    /// The producer's id and epoch, once there is one.
+    producer: Option<(ProducerId, ProducerEpoch)>,
+    /// Batches are stamped as parts of a transaction.
+    pub(super) transactional: bool,
+    /// The first error of a batch since the last [`Self::take_failure`].
+    failure: Option<Error>,
+    /// When the sender looks again by itself.
+    planned: Option<Monotonic>,
+    /// An id with a new epoch has to be asked for: the last one can't be raised.
+    pub(super) exhausted_epochs: bool,
+}
+
+impl Accumulator {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            queues: Vec::new(),
+            index: BTreeMap::new(),
+            active: BTreeSet::new(),
+            turn: 0,
+            memory: 0,
+            numbers: 0,
+            incomplete: BTreeMap::new(),
+            flushing: 0,
+            waiting_for_memory: 0,
+            producer: None,
+            transactional: false,
+            failure: None,
+            planned: None,
+            exhausted_epochs: false,
+        }
+    }
+
+    /// The queue of a partition.
+    pub(super) fn queue(&mut self, tp: TopicPartition) -> usize {
+        if let Some(at) = self.index.get(&tp) {
+            return *at;
+        }
+        let at = self.queues.len();
+        self.queues.push(Queue {
+            tp: tp.clone(),
+            batches: VecDeque::new(),
+            in_flight: 0,
+            not_before: Monotonic::default(),
+            unresolved: VecDeque::new(),
+            epoch: ProducerEpoch::NONE,
+            next: Sequence(0),
+            reset: false,
+            acknowledged: false,
+        });
+        self.index.insert(tp, at);
+        at
+    }
+
+    /// How many batches wait in a queue.
+    pub(super) fn waiting(&self, queue: usize) -> usize {
+        self.queues.get(queue).map_or(0, |q| q.batches.len())
+    }
+
+    /// Whether the batch that is open in a queue has no room for so many bytes.
+    pub(super) fn is_full(&self, queue: usize, bytes: usize) -> bool {
+        let last = self.queues.get(queue).and_then(|q| q.batches.back());
+        last.is_some_and(|b| b.closed || b.size() + bytes > self.settings.batch_size)
+    }
+
+    /// Takes a record into the partition's batch, or into a new one. True if the sender has something to do or to plan.
+    pub(super) fn append(
+        &mut self,
+        queue: usize,
+        record: &Record<'_>,
+        timestamp: i64,
+        now: Monotonic,
+    ) -> Result<(Delivery, bool), NotTaken> {
+        let bytes = record.size_max();
+        if RECORD_BATCH_OVERHEAD + bytes > self.settings.max_request_size {
+            let message = format!(
+                "the record takes up to {bytes} bytes, more than max.request.size={} allows",
+                self.settings.max_request_size
+            );
+            return Err(NotTaken::Refused(Error::Broker {
+                code: ErrorCode::MessageTooLarge,
+                message: Some(message.into()),
+            }));
+        }
+        let settings = &self.settings;
+        let Some(q) = self.queues.get_mut(queue) else {
+            return Err(NotTaken::Refused(Error::Invalid("no such partition".to_owned())));
+        };
+        let mut wake = false;
+        let fits = q.batches.back().is_some_and(|b| !b.closed && b.size() + bytes <= settings.batch_size);
+        if !fits {
+            let size = settings.batch_size.max(RECORD_BATCH_OVERHEAD + bytes);
+            if self.memory + size > settings.buffer_memory {
+                return Err(NotTaken::Full);
+            }
+            if let Some(open) = q.batches.back_mut() {
+                open.closed = true;
+                wake = true;
+            }
+            self.memory += size;
+            self.numbers += 1;
+            let completion = Completion::new(q.tp.clone());
+            self.incomplete.insert(self.numbers, completion.clone());
+            let mut builder = BatchBuilder::new(settings.compression);
+            builder.reserve(size - RECORD_BATCH_OVERHEAD);
+            let due = now.plus(settings.linger);
+            if self.planned.is_none_or(|planned| due < planned) {
+                self.planned = Some(due);
+                wake = true;
+            }
+            self.active.insert(queue);
+            q.batches.push_back(Batch {
+                builder: Some(builder),
+                sealed: None,
+                completion,
+                number: self.numbers,
+                count: 0,
+                created: now,
+                deadline: now.plus(settings.delivery_timeout),
+                reserved: size,
+                closed: false,
+                attempts: 0,
+                stamp: None,
+            });
+        }
+        let Some(batch) = q.batches.back_mut() else { return Err(NotTaken::Full) };
+        let Some(builder) = &mut batch.builder else { return Err(NotTaken::Full) };
+        builder
+            .append(TimestampMs(timestamp), record.key, record.value, record.headers)
+            .map_err(|e| NotTaken::Refused(Error::Invalid(e.to_string())))?;
+        let index = batch.count as u32;
+        batch.count += 1;
+        if builder.uncompressed_size() >= settings.batch_size {
+            batch.closed = true;
+            wake = true;
+        }
+        Ok((Delivery { completion: batch.completion.clone(), index, timestamp }, wake))
+    }
+
+    /// Takes what is to be sent: to each leader that `may_send` at most one batch of each partition.
+    pub(super) fn drain(
+        &mut self,
+        now: Monotonic,
+        leader: impl Fn(&TopicPartition) -> Option<NodeId>,
+        may_send: impl Fn(NodeId) -> bool,
+        admitted: impl Fn(&TopicPartition) -> bool,
+    ) -> Drained {
+        let mut drained = Drained::default();
+        let mut by_node: BTreeMap<NodeId, (usize, Vec<Outgoing>)> = BTreeMap::new();
+        let order: Vec<usize> = self.active.range(self.turn..).chain(self.active.range(..self.turn)).copied().collect();
+        let hurry = self.flushing > 0 || self.waiting_for_memory > 0;
+        for at in order {
+            let Some(q) = self.queues.get_mut(at) else { continue };
+            let several = q.batches.len() > 1;
+            let Some(front) = q.batches.front_mut() else { continue };
+            let due = if front.closed || several || hurry || front.attempts > 0 {
+                front.created
+            } else {
+                front.created.plus(self.settings.linger)
+            };
+            let due = due.max(q.not_before);
+            if due > now {
+                drained.next = Some(drained.next.map_or(due, |n| n.min(due)));
+                continue;
+            }
+            // A batch that was sent before waits for those before it; new ones wait for it, behind it.
+            let in_turn = match front.stamp {
+                Some(s) => q.unresolved.front() == Some(&s.sequence),
+                // A broker that knows nothing of the producer takes whatever number comes first: it must be the first.
+                None if self.settings.idempotent => q.in_flight == 0 || (!q.reset && q.acknowledged),
+                None => true,
+            };
+            if !in_turn || (self.settings.max_in_flight == 1 && q.in_flight > 0) {
+                continue;
+            }
+            if self.settings.idempotent && self.producer.is_none() {
+                drained.wants_producer_id = true;
+                continue;
+            }
+            if !admitted(&q.tp) {
+                continue;
+            }
+            let Some(node) = leader(&q.tp) else {
+                if drained.leaderless.last() != Some(&q.tp.topic) {
+                    drained.leaderless.push(q.tp.topic.clone());
+                }
+                continue;
+            };
+            if !may_send(node) {
+                continue;
+            }
+            let (bytes, batches) = by_node.entry(node).or_default();
+            if !batches.is_empty() && *bytes + front.size() > self.settings.max_request_size {
+                continue;
+            }
+            let Some(mut batch) = q.batches.pop_front() else { continue };
+            *bytes += batch.size();
+            batch.closed = true;
+            batch.attempts += 1;
+            if let (true, Some((id, epoch))) = (self.settings.idempotent, self.producer) {
+                if batch.stamp.is_none() {
+                    // A raised epoch is taken when nothing is under way under the old one.
+                    if q.reset || (q.epoch != epoch && q.unresolved.is_empty()) {
+                        q.epoch = epoch;
+                        q.next = Sequence(0);
+                        q.reset = false;
+                        q.acknowledged = false;
+                    }
+                    batch.stamp = Some(Stamp { id, epoch: q.epoch, sequence: q.next });
+                    q.unresolved.push_back(q.next);
+                    q.next = q.next.plus(batch.count);
+                }
+            }
+            q.in_flight += 1;
+            batches.push(Outgoing { queue: at, tp: q.tp.clone(), batch });
+            if q.batches.is_empty() {
+                self.active.remove(&at);
+            } else {
+                // What is behind it may be due already.
+                drained.next = Some(drained.next.map_or(now, |n| n.min(now)));
+            }
+            self.turn = at + 1;
+        }
+        // Whatever waits for an answer of its leader is looked at when the answer comes.
+        self.planned = drained.next;
+        drained.requests = by_node.into_iter().map(|(node, (_, batches))| (node, batches)).collect();
+        drained
+    }
+
+    /// Takes what the leader said of a batch, or that nothing was heard. `backoff` is how long to wait before the next
+    /// attempt. True if metadata is out of date.
+    pub(super) fn answer(&mut self, outgoing: Outgoing, answer: Answer, now: Monotonic, backoff: Duration) -> bool {
+        let Outgoing { queue, batch, .. } = outgoing;
+        let Some(q) = self.queues.get_mut(queue) else { return false };
+        q.in_flight -= 1;
+        let error = match answer {
+            Answer::Written(written) => {
+                self.settle(queue, batch, Ok(written));
+                return false;
+            }
+            // It is there already: an answer was lost.
+            Answer::Refused(error) if error.code() == Some(ErrorCode::DuplicateSequenceNumber) => {
+                self.settle(queue, batch, Ok(Written { base_offset: None, log_append_time: None }));
+                return false;
+            }
+            Answer::Refused(error) => error,
+        };
+        let stale = error.is_invalid_metadata();
+        let first = batch.stamp.is_none_or(|s| q.unresolved.front() == Some(&s.sequence));
+        let lost_state = match error.code() {
+            // One before it is under way again: this one's turn comes after it.
+            Some(ErrorCode::OutOfOrderSequenceNumber) => first,
+            Some(ErrorCode::UnknownProducerId | ErrorCode::InvalidProducerEpoch) => batch.stamp.is_some(),
+            _ => false,
+        };
+        let again = error.is_retriable() || error.code() == Some(ErrorCode::OutOfOrderSequenceNumber) || lost_state;
+        let in_time = now < batch.deadline && batch.attempts <= self.settings.retries;
+        if !again || !in_time || (lost_state && self.transactional) {
+            let error = match error {
+                e if again && !in_time => Error::TimedOut {
+                    what: format!("delivery to {}", q.tp),
+                    after: now.since(batch.created),
+                    last: Some(Box::new(e)),
+                },
+                e => e,
+            };
+            self.settle(queue, batch, Err(error));
+            return stale;
+        }
+        q.not_before = now.plus(backoff);
+        let mut batch = batch;
+        if q.reset {
+            // Its number is of a sequence that is over.
+            batch.stamp = None;
+        }
+        // Back to its place: by number, in front of what has none.
+        let place = q.batches.iter().take_while(|b| b.number < batch.number).count();
+        q.batches.insert(place, batch);
+        self.active.insert(queue);
+        if lost_state {
+            self.begin_anew(queue);
+        }
+        stale
+    }
+
+    /// The broker has forgotten the producer in this partition, or there is a hole in its numbers: a higher epoch, and
+    /// numbers from 0, also for what was sent before.
+    fn begin_anew(&mut self, queue: usize) {
+        self.raise_epoch();
+        if let Some(q) = self.queues.get_mut(queue) {
+            q.reset = true;
+            q.unresolved.clear();
+            for batch in &mut q.batches {
+                batch.stamp = None;
+            }
+        }
+    }
+
+    fn raise_epoch(&mut self) {
+        if let Some((id, epoch)) = self.producer
+            && !self.transactional
+        {
+            match epoch.get().checked_add(1) {
+                Some(next) if next < i16::MAX => self.producer = Some((id, ProducerEpoch(next))),
+                _ => {
+                    self.producer = None;
+                    self.exhausted_epochs = true;
+                }
+            }
+        }
+    }
+
+    /// Gives a batch its fate.
+    fn settle(&mut self, queue: usize, batch: Batch, result: Result<Written, Error>) {
+        self.memory -= batch.reserved;
+        self.incomplete.remove(&batch.number);
+        if let Err(e) = &result {
+            self.failure.get_or_insert_with(|| e.clone());
+        }
+        if let (Some(stamp), Some(q)) = (batch.stamp, self.queues.get_mut(queue)) {
+            let known = q.unresolved.iter().position(|s| *s == stamp.sequence);
+            if let Some(at) = known {
+                q.unresolved.remove(at);
+            }
+            q.acknowledged |= result.is_ok() && stamp.epoch == q.epoch;
+            if result.is_err() && known.is_some() && stamp.epoch == q.epoch {
+                self.begin_anew(queue);
+            }
+        }
+        batch.completion.finish(result);
+    }
+
+    /// Gives up what has waited longer than `delivery.timeout.ms`; when the next falls due.
+    pub(super) fn expire(&mut self, now: Monotonic) -> Option<Monotonic> {
+        let mut next: Option<Monotonic> = None;
+        for at in self.active.iter().copied().collect::<Vec<_>>() {
+            while let Some(q) = self.queues.get_mut(at)
+                && let Some(front) = q.batches.front()
+            {
+                if front.deadline > now {
+                    let due = front.deadline;
+                    next = Some(next.map_or(due, |n: Monotonic| n.min(due)));
+                    break;
+                }
+                let what = format!("delivery to {}", q.tp);
+                let Some(batch) = q.batches.pop_front() else { break };
+                let after = now.since(batch.created);
+                self.settle(at, batch, Err(Error::TimedOut { what, after, last: None }));
+            }
+            if self.waiting(at) == 0 {
+                self.active.remove(&at);
+            }
+        }
+        next
+    }
+
+    /// Gives up everything that isn't under way.
+    pub(super) fn abandon(&mut self, error: &Error) {
+        for at in std::mem::take(&mut self.active) {
+            while let Some(batch) = self.queues.get_mut(at).and_then(|q| q.batches.pop_front()) {
+                self.settle(at, batch, Err(error.clone()));
+            }
+        }
+    }
+
+    /// Begins to flush: everything is due now. What has no fate yet, to be waited for.
+    pub(super) fn begin_flush(&mut self) -> Vec<Arc<Completion>> {
+        self.flushing += 1;
+        self.incomplete.values().cloned().collect()
+    }
+
+    pub(super) fn end_flush(&mut self) {
+        self.flushing = self.flushing.saturating_sub(1);
+    }
+
+    /// Bytes of `buffer.memory` in use.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// How many batches have no fate yet.
+    pub(super) fn incomplete(&self) -> usize {
+        self.incomplete.len()
+    }
+
+    /// The producer's id and epoch: a new one begins every partition's numbers anew.
+    pub(super) fn set_producer(&mut self, id: ProducerId, epoch: ProducerEpoch) {
+        if self.producer != Some((id, epoch)) {
+            self.producer = Some((id, epoch));
+            self.exhausted_epochs = false;
+            for q in &mut self.queues {
+                q.reset = true;
+            }
+        }
+    }
+
+    pub(super) fn producer(&self) -> Option<(ProducerId, ProducerEpoch)> {
+        self.producer
+    }
+
+    /// The first error of a batch since it was asked for the last time.
+    pub(super) fn take_failure(&mut self) -> Option<Error> {
+        self.failure.take()
+    }
+
+    pub(super) fn failure(&self) -> Option<&Error> {
+        self.failure.as_ref()
+    }
+
+    /// The partitions that have batches.
+    pub(super) fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.active.iter().filter_map(|at| self.queues.get(*at)).map(|q| &q.tp)
+    }
+}
+
+#[cfg(test)]
+#[path = "accumulator_tests.rs"]
+mod tests;

@@ -1,0 +1,218 @@
+//! The accumulator against a model of a partition's leader that loses requests, loses answers and forgets leaders: what
+//! is acknowledged is there, once, in order, and nothing is left over.
+
+use std::time::Duration;
+
+use logrun_model::{Monotonic, NodeId, ProducerEpoch, ProducerId, TopicPartition};
+use logrun_record::Compression;
+use logrun_wire::ErrorCode;
+use proptest::prelude::*;
+
+use super::*;
+
+const LEADER: NodeId = NodeId(1);
+
+fn settings() -> Settings {
+    Settings {
+        batch_size: 200,
+        buffer_memory: 2_000,
+        linger: Duration::from_millis(5),
+        delivery_timeout: Duration::from_secs(120),
+        max_request_size: 1 << 20,
+        max_in_flight: 5,
+        retries: u32::MAX,
+        compression: Compression::NONE,
+        idempotent: true,
+    }
+}
+
+fn at(ms: i64) -> Monotonic {
+    Monotonic::default().plus_ms(ms)
+}
+
+fn accumulator(settings: Settings) -> (Accumulator, usize) {
+    let mut a = Accumulator::new(settings);
+    let queue = a.queue(TopicPartition::new("t", 0));
+    a.set_producer(ProducerId(7), ProducerEpoch(0));
+    (a, queue)
+}
+
+fn drain(a: &mut Accumulator, now: Monotonic) -> Vec<Outgoing> {
+    let drained = a.drain(now, |_| Some(LEADER), |_| true, |_| true);
+    drained.requests.into_iter().flat_map(|(_, batches)| batches).collect()
+}
+
+fn written() -> Answer {
+    Answer::Written(Written { base_offset: Some(0), log_append_time: None })
+}
+
+fn refused(code: ErrorCode) -> Answer {
+    Answer::Refused(code.into())
+}
+
+fn sequence(o: &Outgoing) -> (i16, i32) {
+    o.batch.stamp.map(|s| (s.epoch.get(), s.sequence.get())).expect("a number")
+}
+
+#[test]
+fn a_batch_goes_when_it_is_full_or_old_or_wanted() {
+    let (mut a, q) = accumulator(settings());
+    let (_, wake) = a.append(q, &Record::to("t").value("v"), 0, at(0)).expect("taken");
+    assert!(wake, "the sender has to plan for it");
+    assert!(drain(&mut a, at(4)).is_empty());
+    assert_eq!(drain(&mut a, at(5)).len(), 1);
+    let (_, wake) = a.append(q, &Record::to("t").value(&[0; 150]), 0, at(6)).expect("taken");
+    assert!(wake);
+    let first = drain(&mut a, at(6));
+    assert!(first.is_empty(), "not before the first one is acknowledged");
+    a.begin_flush();
+    assert!(drain(&mut a, at(6)).is_empty());
+}
+
+#[test]
+fn memory_runs_out_and_comes_back() {
+    let (mut a, q) = accumulator(settings());
+    let record = Record::to("t").value(&[0; 150]);
+    let taken = (0..).take_while(|_| a.append(q, &record, 0, at(0)).is_ok()).count();
+    assert!((5..=10).contains(&taken), "{taken}");
+    assert!(matches!(a.append(q, &record, 0, at(0)), Err(NotTaken::Full)));
+    let sent = drain(&mut a, at(0)).remove(0);
+    a.answer(sent, written(), at(1), Duration::ZERO);
+    assert!(a.append(q, &record, 0, at(1)).is_ok());
+    let large = vec![0; 2 << 20];
+    assert!(matches!(a.append(q, &Record::to("t").value(&large), 0, at(1)), Err(NotTaken::Refused(_))));
+}
+
+#[test]
+fn what_was_refused_goes_again_first_and_under_its_number() {
+    let (mut a, q) = accumulator(settings());
+    let record = Record::to("t").value(&[0; 150]);
+    for _ in 0..4 {
+        drop(a.append(q, &record, 0, at(0)).expect("taken"));
+    }
+    let first = drain(&mut a, at(0)).remove(0);
+    a.answer(first, written(), at(0), Duration::ZERO);
+    let (second, third) = (drain(&mut a, at(0)).remove(0), drain(&mut a, at(0)).remove(0));
+    assert_eq!((sequence(&second), sequence(&third)), ((0, 1), (0, 2)));
+    assert!(a.answer(second, refused(ErrorCode::NotLeaderOrFollower), at(1), Duration::from_millis(100)));
+    a.answer(third, refused(ErrorCode::OutOfOrderSequenceNumber), at(1), Duration::ZERO);
+    assert!(drain(&mut a, at(0)).is_empty(), "the back-off of the one holds the other");
+    let again = drain(&mut a, at(101)).remove(0);
+    assert_eq!(sequence(&again), (0, 1));
+    assert!(drain(&mut a, at(101)).is_empty(), "the next one waits for it");
+    a.answer(again, refused(ErrorCode::DuplicateSequenceNumber), at(102), Duration::ZERO);
+    assert_eq!(sequence(&drain(&mut a, at(102)).remove(0)), (0, 2));
+}
+
+#[test]
+fn a_hole_raises_the_epoch() {
+    let (mut a, q) = accumulator(settings());
+    let record = Record::to("t").value(&[0; 150]);
+    for _ in 0..3 {
+        drop(a.append(q, &record, 0, at(0)).expect("taken"));
+    }
+    let first = drain(&mut a, at(0)).remove(0);
+    a.answer(first, written(), at(0), Duration::ZERO);
+    let (second, third) = (drain(&mut a, at(0)).remove(0), drain(&mut a, at(0)).remove(0));
+    a.answer(second, refused(ErrorCode::InvalidRecord), at(1), Duration::ZERO);
+    assert!(a.failure().is_some());
+    a.answer(third, refused(ErrorCode::OutOfOrderSequenceNumber), at(1), Duration::ZERO);
+    assert_eq!(sequence(&drain(&mut a, at(1)).remove(0)), (1, 0));
+}
+
+#[test]
+fn what_waits_too_long_is_given_up() {
+    let (mut a, q) = accumulator(settings());
+    let (delivery, _) = a.append(q, &Record::to("t").value("v"), 0, at(0)).expect("taken");
+    assert_eq!(a.expire(at(119_999)), Some(at(120_000)));
+    a.expire(at(120_000));
+    assert_eq!((a.incomplete(), a.memory()), (0, 0));
+    let result = futures_util::FutureExt::now_or_never(delivery).expect("known");
+    assert!(matches!(result, Err(Error::TimedOut { .. })));
+}
+
+/// A leader that checks sequence numbers as a broker does.
+#[derive(Default)]
+struct Leader {
+    epoch: i16,
+    next: i32,
+    known: bool,
+    log: Vec<u64>,
+    last: Vec<(i16, i32)>,
+}
+
+impl Leader {
+    fn append(&mut self, o: &Outgoing) -> Result<(), ErrorCode> {
+        let (epoch, sequence) = sequence(o);
+        if self.last.contains(&(epoch, sequence)) {
+            return Err(ErrorCode::DuplicateSequenceNumber);
+        }
+        if self.known && epoch < self.epoch {
+            return Err(ErrorCode::InvalidProducerEpoch);
+        }
+        // A broker that doesn't know the producer takes any number.
+        let expected = if self.known && epoch == self.epoch { Some(self.next) } else { self.known.then_some(0) };
+        if expected.is_some_and(|e| e != sequence) {
+            return Err(ErrorCode::OutOfOrderSequenceNumber);
+        }
+        self.known = true;
+        self.epoch = epoch;
+        self.next = sequence + o.batch.count;
+        self.last.push((epoch, sequence));
+        if self.last.len() > 5 {
+            self.last.remove(0);
+        }
+        self.log.push(o.batch.number);
+        Ok(())
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_batch_arrives_once_and_in_order(steps in proptest::collection::vec(0u8..10, 1..400)) {
+        let (mut a, q) = accumulator(settings());
+        let mut leader = Leader::default();
+        let mut under_way: VecDeque<Outgoing> = VecDeque::new();
+        let record = Record::to("t").value(&[0; 150]);
+        let mut now = 0;
+        let mut taken = 0;
+        let answer = |a: &mut Accumulator, leader: &mut Leader, o: Outgoing, what: u8, now| {
+            let answer = match what {
+                // The request was lost, or the leader was another.
+                0 => refused(ErrorCode::NotLeaderOrFollower),
+                // The answer was lost.
+                1 => {
+                    let _ = leader.append(&o);
+                    Answer::Refused(Error::Disconnected { address: String::new(), reason: String::new() })
+                }
+                _ => match leader.append(&o) {
+                    Ok(()) => written(),
+                    Err(code) => refused(code),
+                },
+            };
+            a.answer(o, answer, at(now), Duration::from_millis(1));
+        };
+        for step in steps {
+            now += 1;
+            match step {
+                0..4 => taken += usize::from(a.append(q, &record, 0, at(now)).is_ok()),
+                4..7 => under_way.extend(drain(&mut a, at(now))),
+                what => {
+                    if let Some(o) = under_way.pop_front() {
+                        answer(&mut a, &mut leader, o, what - 7, now);
+                    }
+                }
+            }
+        }
+        a.begin_flush();
+        for _ in 0..1000 {
+            now += 10;
+            under_way.extend(drain(&mut a, at(now)));
+            if let Some(o) = under_way.pop_front() {
+                answer(&mut a, &mut leader, o, 9, now);
+            }
+        }
+        prop_assert_eq!((a.incomplete(), a.memory()), (0, 0));
+        prop_assert_eq!(leader.log, (1..=taken as u64).collect::<Vec<_>>());
+    }
+}
