@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use logrun_client::admin::{Admin, NewTopic, OffsetAndMetadata};
-use logrun_client::producer::{GroupMetadata, Producer, Record};
+use logrun_client::producer::{ConsumerGroupMetadata, Producer, Record};
 use logrun_client::{Call, Client, Error, ErrorCode, Target, TopicPartition};
 use logrun_record::{Limits, split_batches};
 use logrun_wire::messages::FetchRequest;
@@ -185,7 +185,7 @@ support::on_kafka!(transactions, |broker| async move {
     let producer = Producer::connect(&config).expect("a producer");
     assert!(producer.send(Record::to("t").value("early")).await.is_err());
     producer.init_transactions().await.expect("a producer id");
-    let group = GroupMetadata::of("g");
+    let group = ConsumerGroupMetadata::of("g");
     let tp = TopicPartition::new("t", 0);
     for (n, commit) in [(0, true), (1, false), (2, true), (3, false), (4, true)] {
         producer.begin_transaction().expect("begun");

@@ -68,6 +68,18 @@ pub struct ConsumerGroupMetadata {
     pub group_instance_id: Option<Str>,
 }
 
+impl ConsumerGroupMetadata {
+    /// Of a consumer that assigns itself: only the group's name counts.
+    pub fn of(group_id: impl Into<Str>) -> Self {
+        Self {
+            group_id: group_id.into(),
+            generation_id: GenerationId::NONE,
+            member_id: MemberId::EMPTY,
+            group_instance_id: None,
+        }
+    }
+}
+
 /// Ends a poll from elsewhere. See [`Consumer::waker`].
 #[derive(Clone)]
 pub struct Waker(Arc<Shared>);

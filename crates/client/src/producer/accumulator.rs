@@ -281,7 +281,8 @@ impl Accumulator {
                 None if self.settings.idempotent => q.in_flight == 0 || (!q.reset && q.acknowledged),
                 None => true,
             };
-            if !in_turn || (self.settings.max_in_flight == 1 && q.in_flight > 0) {
+            // A broker remembers the last five batches of a partition, whichever connections they came on.
+            if !in_turn || q.in_flight >= self.settings.max_in_flight {
                 continue;
             }
             if self.settings.idempotent && self.producer.is_none() {

@@ -43,10 +43,10 @@ use partitioner::Choice;
 use shared::{Shared, State, Waits};
 use transactions::Transaction;
 
+pub use crate::consumer::ConsumerGroupMetadata;
 pub use batch::{Callback, Delivery};
 pub use partitioner::Partitioner;
 pub use record::{Record, RecordMetadata};
-pub use transactions::GroupMetadata;
 
 /// See the module. Cheap to clone; when the last clone is dropped, what was taken is still sent in the background.
 #[derive(Clone, Debug)]

@@ -25,31 +25,12 @@ use super::Producer;
 use super::shared::Shared;
 use crate::admin::OffsetAndMetadata;
 use crate::client::{Call, Target};
+use crate::consumer::ConsumerGroupMetadata;
 use crate::coordinators::CoordinatorKey;
 use crate::error::{Error, check};
 
 /// The feature that says which generation of transactions a cluster has.
 const FEATURE: &str = "transaction.version";
-
-/// Who commits offsets in a transaction: a consumer's place in its group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupMetadata {
-    /// The group.
-    pub group_id: Str,
-    /// The generation, or the member's epoch; -1 for a consumer that assigns itself.
-    pub generation_id: i32,
-    /// The member's id; empty for a consumer that assigns itself.
-    pub member_id: Str,
-    /// The name of a static member.
-    pub group_instance_id: Option<Str>,
-}
-
-impl GroupMetadata {
-    /// A group without members' checks.
-    pub fn of(group_id: impl Into<Str>) -> Self {
-        Self { group_id: group_id.into(), generation_id: -1, member_id: Str::EMPTY, group_instance_id: None }
-    }
-}
 
 /// A transactional producer's state.
 #[derive(Clone, Debug)]
@@ -313,7 +294,7 @@ impl Producer {
     pub async fn send_offsets_to_transaction(
         &self,
         offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
-        group: &GroupMetadata,
+        group: &ConsumerGroupMetadata,
     ) -> Result<(), Error> {
         let result = self.send_offsets(offsets, group).await;
         self.remember(result)
@@ -322,7 +303,7 @@ impl Producer {
     async fn send_offsets(
         &self,
         offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
-        group: &GroupMetadata,
+        group: &ConsumerGroupMetadata,
     ) -> Result<(), Error> {
         let shared = self.shared();
         let (id, implicit, _) = shared.transactional_id()?;
@@ -364,7 +345,7 @@ impl Producer {
             group_id: group.group_id.clone(),
             producer_id,
             producer_epoch,
-            generation_id_or_member_epoch: group.generation_id,
+            generation_id_or_member_epoch: group.generation_id.get(),
             member_id: group.member_id.clone(),
             group_instance_id: group.group_instance_id.clone(),
             topics: topics.collect(),
