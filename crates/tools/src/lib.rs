@@ -18,6 +18,7 @@ mod features;
 mod files;
 mod filter;
 mod groups;
+mod kcat;
 mod log_dirs;
 mod offsets;
 pub mod options;
@@ -63,6 +64,8 @@ pub const TOOLS: &[Tool] = &[
     quorum::TOOL,
     topics::TOOL,
     transactions::TOOL,
+    kcat::FORMER,
+    kcat::TOOL,
 ];
 
 /// The release of Apache Kafka whose tools these are, which is what scripts look for, and our own.
