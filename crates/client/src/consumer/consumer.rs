@@ -143,6 +143,7 @@ impl Consumer {
             group_id: parts.group_id,
             instance_id: parts.instance_id,
             read_committed,
+            commits: tokio::sync::Mutex::default(),
             client: client.clone(),
         });
         client.io().tasks.spawn(task::run(shared.clone()));
@@ -543,13 +544,14 @@ impl Consumer {
         offsets: Option<BTreeMap<TopicPartition, OffsetAndMetadata>>,
         done: impl FnOnce(&BTreeMap<TopicPartition, OffsetAndMetadata>, Result<()>) + Send + 'static,
     ) -> Result<()> {
-        let group = self.group()?;
+        self.group()?;
         let shared = self.shared.clone();
-        let offsets = offsets.unwrap_or_else(|| shared.core.lock().consumed());
+        let (ticket, offsets) = {
+            let mut core = shared.core.lock();
+            (core.ticket(), offsets.unwrap_or_else(|| core.consumed()))
+        };
         self.shared.client.io().tasks.spawn(async move {
-            let identity = || shared.core.lock().identity();
-            let instance = shared.instance_id.as_ref();
-            let result = offsets::commit(&shared.client, &group, instance, identity, &offsets, None, false).await;
+            let result = shared.commit(ticket, &offsets, None, false).await;
             if let Err(e) = &result {
                 shared.change(|core, now| core.commit_failed(now, e));
             }
@@ -567,13 +569,11 @@ impl Consumer {
         offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
         timeout: Option<Duration>,
     ) -> Result<()> {
-        let group = self.group()?;
         let s = &self.shared;
         let deadline = s.client.deadline(timeout);
+        let ticket = s.core.lock().ticket();
         loop {
-            let identity = || s.core.lock().identity();
-            let result =
-                offsets::commit(&s.client, &group, s.instance_id.as_ref(), identity, offsets, timeout, true).await;
+            let result = s.commit(ticket, offsets, timeout, true).await;
             let Err(e) = result else { return Ok(()) };
             // The epoch of a member of the new protocol moves on while it commits; the next heartbeat tells.
             let wait = s.client.backoff(0);

@@ -47,11 +47,11 @@ pub(crate) enum Work {
     Fetch(Planned),
     /// Ask for committed offsets.
     Committed(Vec<TopicPartition>),
-    /// Find positions by time.
-    List(BTreeMap<TopicPartition, TimestampMs>),
+    /// Find positions by time, for these lives of the partitions.
+    List(BTreeMap<TopicPartition, u64>, BTreeMap<TopicPartition, TimestampMs>),
     /// Ask whether positions still exist.
     Validate(BTreeMap<TopicPartition, Position>),
-    Commit(BTreeMap<TopicPartition, OffsetAndMetadata>),
+    Commit(u64, BTreeMap<TopicPartition, OffsetAndMetadata>),
     /// Divide, as soon as the topics' metadata is known.
     Assign {
         protocol: Str,
@@ -71,7 +71,7 @@ pub(crate) enum Done {
     Nothing,
     Fetched(NodeId, Result<FetchResponse, Error>),
     Committed(Vec<TopicPartition>, Result<BTreeMap<TopicPartition, OffsetAndMetadata>, Error>),
-    Listed(BTreeMap<TopicPartition, Result<OffsetAndTimestamp, Error>>),
+    Listed(BTreeMap<TopicPartition, u64>, BTreeMap<TopicPartition, Result<OffsetAndTimestamp, Error>>),
     Validated(BTreeMap<TopicPartition, Position>, BTreeMap<TopicPartition, Result<Position, Error>>),
     AutoCommitted(Result<(), Error>),
     Assign {
@@ -119,6 +119,7 @@ pub(crate) struct Core {
     missing_leader: bool,
     metadata_due: Monotonic,
     metadata_failures: u32,
+    last_ticket: u64,
 }
 
 impl Core {
@@ -156,6 +157,7 @@ impl Core {
             missing_leader: false,
             metadata_due: Monotonic::default(),
             metadata_failures: 0,
+            last_ticket: 0,
         }
     }
 
@@ -230,13 +232,16 @@ impl Core {
                 self.work.push(Work::Assign { protocol, members });
             }
             Effect::NameTopics(ids) => {
-                if self.unnamed.is_empty() {
+                if self.unnamed.is_empty() && !ids.is_empty() {
                     self.work.push(Work::NameTopics(ids.clone()));
                 }
                 self.unnamed = ids;
             }
             Effect::Fail(e) => self.errors.push_back(e),
-            Effect::Gone => self.gone = true,
+            Effect::Gone => {
+                self.unnamed.clear();
+                self.gone = true;
+            }
         }
     }
 
@@ -262,8 +267,15 @@ impl Core {
         let offsets = self.consumed();
         if !offsets.is_empty() && !(rebalancing && self.subscription.is_group_managed()) {
             self.auto_committing = true;
-            self.work.push(Work::Commit(offsets));
+            let ticket = self.ticket();
+            self.work.push(Work::Commit(ticket, offsets));
         }
+    }
+
+    /// Numbers commits in the order in which they were decided.
+    pub fn ticket(&mut self) -> u64 {
+        self.last_ticket += 1;
+        self.last_ticket
     }
 
     /// What was given out, for a commit.
@@ -505,7 +517,9 @@ impl Core {
             self.work.push(Work::Committed(unknown));
         }
         if !list.is_empty() {
-            self.work.push(Work::List(list));
+            let life = |tp: &TopicPartition| Some((tp.clone(), self.subscription.get(tp)?.incarnation));
+            let lives = list.keys().filter_map(life).collect();
+            self.work.push(Work::List(lives, list));
         }
         if !doubtful.is_empty() {
             self.work.push(Work::Validate(doubtful));
@@ -559,7 +573,7 @@ impl Core {
                 self.work.extend(c.hints.into_iter().map(|(t, hints)| Work::Hints(t, hints, brokers.clone())));
             }
             Done::Committed(asked, result) => self.committed(asked, result),
-            Done::Listed(results) => self.listed(now, results),
+            Done::Listed(lives, results) => self.listed(now, &lives, results),
             Done::Validated(asked, results) => self.validated(now, &asked, results),
             Done::AutoCommitted(result) => {
                 self.auto_committing = false;
@@ -624,9 +638,18 @@ impl Core {
         }
     }
 
-    fn listed(&mut self, now: Monotonic, results: BTreeMap<TopicPartition, Result<OffsetAndTimestamp, Error>>) {
+    fn listed(
+        &mut self,
+        now: Monotonic,
+        lives: &BTreeMap<TopicPartition, u64>,
+        results: BTreeMap<TopicPartition, Result<OffsetAndTimestamp, Error>>,
+    ) {
         for (tp, result) in results {
             let Some(p) = self.subscription.get_mut(&tp) else { continue };
+            // Meanwhile somebody may want another place.
+            if lives.get(&tp) != Some(&p.incarnation) {
+                continue;
+            }
             let Place::Reset { policy, not_before, asked } = &mut p.place else { continue };
             match result {
                 Ok(o) if o.offset.is_some() => {

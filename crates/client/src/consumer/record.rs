@@ -37,7 +37,7 @@ impl Span {
         range.map_or(Self::NULL, |r| Self { start: r.start as u32, len: r.len() as i32 })
     }
 
-    fn range(self) -> Option<Range<usize>> {
+    pub fn range(self) -> Option<Range<usize>> {
         let len = usize::try_from(self.len).ok()?;
         Some(self.start as usize..self.start as usize + len)
     }

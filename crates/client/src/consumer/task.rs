@@ -1,13 +1,13 @@
 //! The task behind a consumer: does the work that [`Core`] says is due, and brings back what came of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use logrun_model::{Monotonic, Str, Uuid};
+use logrun_model::{Monotonic, Str, TopicPartition, Uuid};
 use logrun_wire::messages::metadata_request::MetadataRequestTopic;
 use logrun_wire::messages::{ConsumerGroupHeartbeatRequest, JoinGroupRequest, MetadataRequest};
 use logrun_wire::{Request as WireRequest, VersionRange};
@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use super::core::{Core, Done, Work};
 use super::fetch::{Fetcher, Planned};
 use super::membership::{Reply, Request};
-use super::offsets;
+use super::offsets::{self, OffsetAndMetadata};
 use crate::error::Error;
 use crate::{Call, Client, CoordinatorKey, Lane, Target};
 
@@ -32,9 +32,28 @@ pub(crate) struct Shared {
     pub group_id: Option<Str>,
     pub instance_id: Option<Str>,
     pub read_committed: bool,
+    /// One commit at a time; which was the last for each partition.
+    pub commits: tokio::sync::Mutex<BTreeMap<TopicPartition, u64>>,
 }
 
 impl Shared {
+    /// Commits. What a commit that was decided later has committed already is left out, so that none goes back.
+    pub async fn commit(
+        &self,
+        ticket: u64,
+        offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
+        timeout: Option<Duration>,
+        retry: bool,
+    ) -> Result<(), Error> {
+        let group = self.group_id.clone().ok_or_else(|| Error::Invalid("commits need a group.id".to_owned()))?;
+        let mut last = self.commits.lock().await;
+        let mut news = offsets.clone();
+        news.retain(|tp, _| last.get(tp).is_none_or(|other| *other <= ticket));
+        last.extend(news.keys().map(|tp| (tp.clone(), ticket)));
+        let identity = || self.core.lock().identity();
+        offsets::commit(&self.client, &group, self.instance_id.as_ref(), identity, &news, timeout, retry).await
+    }
+
     pub fn now(&self) -> Monotonic {
         self.client.io().clock.now()
     }
@@ -132,19 +151,17 @@ fn start(shared: &Arc<Shared>, work: Work, running: &Running, last: &Running) {
             }
             Done::Committed(partitions, result)
         })),
-        Work::List(wanted) => running.push(Box::pin(async move {
-            Done::Listed(offsets::list_once(&s.client, &s.client.cluster(), &wanted, s.read_committed).await)
+        Work::List(lives, wanted) => running.push(Box::pin(async move {
+            let found = offsets::list_once(&s.client, &s.client.cluster(), &wanted, s.read_committed).await;
+            Done::Listed(lives, found)
         })),
         Work::Validate(positions) => running.push(Box::pin(async move {
             let ends = offsets::ends_of_epochs(&s.client, &s.client.cluster(), &positions).await;
             Done::Validated(positions, ends)
         })),
-        Work::Commit(offsets) => running.push(Box::pin(async move {
-            let group = s.group_id.clone().unwrap_or_default();
-            let identity = || s.core.lock().identity();
+        Work::Commit(ticket, offsets) => running.push(Box::pin(async move {
             let timeout = Some(s.client.request_timeout());
-            let instance = s.instance_id.as_ref();
-            Done::AutoCommitted(offsets::commit(&s.client, &group, instance, identity, &offsets, timeout, true).await)
+            Done::AutoCommitted(s.commit(ticket, &offsets, timeout, true).await)
         })),
         Work::Assign { protocol, members } => running.push(Box::pin(async move {
             let cluster = s.client.cluster();

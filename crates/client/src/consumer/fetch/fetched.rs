@@ -370,3 +370,7 @@ impl Buffer {
         self.queue = kept;
     }
 }
+
+#[cfg(test)]
+#[path = "fetched_tests.rs"]
+mod tests;

@@ -126,7 +126,8 @@ pub(crate) enum Effect {
     Has(BTreeSet<TopicPartition>),
     /// Divide the partitions of these members' topics; [`Event::AssignmentMade`] must follow once.
     MakeAssignment { protocol: Str, members: Vec<(MemberId, MemberSubscription)> },
-    /// Learn the names of these topics; [`Event::TopicsNamed`] may follow whenever some are known.
+    /// Learn the names of these topics, and of no others any more; [`Event::TopicsNamed`] may follow whenever some are
+    /// known.
     NameTopics(BTreeSet<Uuid>),
     /// The application's next poll fails with this.
     Fail(Error),

@@ -64,6 +64,8 @@ pub(crate) struct Modern {
     /// What the coordinator wants the member to have.
     target: Option<BTreeMap<Uuid, BTreeSet<i32>>>,
     names: BTreeMap<Uuid, Str>,
+    /// Topics whose names were asked for.
+    unnamed: BTreeSet<Uuid>,
     owned: BTreeSet<TopicPartition>,
     /// What the coordinator has been told; nothing after a failure.
     told_wish: Option<Wish>,
@@ -93,6 +95,7 @@ impl Modern {
             epoch: JOIN_EPOCH,
             target: None,
             names: BTreeMap::new(),
+            unnamed: BTreeSet::new(),
             owned: BTreeSet::new(),
             told_wish: None,
             told_owned: None,
@@ -257,6 +260,7 @@ impl Modern {
         self.state = State::Unjoined;
         self.epoch = JOIN_EPOCH;
         self.target = None;
+        self.unnamed.clear();
         self.in_flight = None;
         self.acknowledge = false;
         self.forget_told();
@@ -333,13 +337,15 @@ impl Modern {
             .filter_map(|(id, partitions)| Some((self.names.get(id)?, partitions)))
             .flat_map(|(name, list)| list.iter().map(|p| TopicPartition { topic: name.clone(), partition: *p }))
             .collect();
-        if unknown.is_empty() {
+        let all_known = unknown.is_empty();
+        if unknown != self.unnamed {
+            self.unnamed.clone_from(&unknown);
+            effects.push(Effect::NameTopics(unknown));
+        }
+        if all_known {
             self.target = None;
-        } else {
-            effects.push(Effect::NameTopics(unknown.clone()));
-            if target == self.owned {
-                return;
-            }
+        } else if target == self.owned {
+            return;
         }
         let revoked: BTreeSet<_> = self.owned.difference(&target).cloned().collect();
         self.owned.retain(|tp| target.contains(tp));
