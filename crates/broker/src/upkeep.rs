@@ -24,6 +24,8 @@ use crate::errors::Failure;
 use crate::logs::Checkpointed;
 use crate::partitions::{AtRest, Known, Partition};
 
+/// How often it is looked for deleted files whose delay is over: what compaction and retention free is free soon after.
+const REMOVALS: Duration = Duration::from_secs(10);
 /// How many logs are closed at a time.
 const CLOSERS: usize = 16;
 
@@ -45,6 +47,7 @@ impl Broker {
         let mut tasks = vec![
             self.io().tasks.spawn(async move { recovering.recover_unclean().await }),
             self.every(ms(retention), |b| b.clean_up()),
+            self.every(REMOVALS, |b| b.remove_files()),
             self.every(ms(flush), |b| b.flush_due()),
             self.every(ms(logs.partition_idle_close_ms.clamp(2, 60_000) / 2), |b| b.close_unused()),
             self.every(ms(checkpoint), move |b| {
@@ -95,6 +98,15 @@ impl Broker {
                 return;
             }
             self.visit(id, |partition| partition.clean_up(now));
+        }
+    }
+
+    fn remove_files(&self) {
+        let now = self.now();
+        for partition in self.partitions().all_online() {
+            if let Err(e) = partition.remove_due_files(now) {
+                error!(partition = %partition.name, "files of deleted segments can't be removed: {e}");
+            }
         }
         self.logs().remove_deleted(now);
     }

@@ -85,6 +85,8 @@ pub struct Plan {
     pub phases: Vec<PhasePlan>,
     /// `logrun.journal.bytes`: none, one that is used round and round, or one that is not.
     pub journal_bytes: u64,
+    /// The cleaner hurries: committed offsets are compacted while they are written, several times in a phase.
+    pub compacts: bool,
 }
 
 impl Plan {
@@ -107,6 +109,7 @@ impl Plan {
             idle_close_ms: [50, 500, 300_000][r.below(3) as usize],
             phases: (0..2 + r.below(3)).map(|_| phase(r, members > 0)).collect(),
             journal_bytes: [0, 24 << 10, 1 << 20][r.below(3) as usize],
+            compacts: r.chance(1, 2),
         }
     }
 
@@ -137,6 +140,17 @@ impl Plan {
         settings.push(("log.roll.ms".into(), self.segment_ms.to_string()));
         settings.push(("group.initial.rebalance.delay.ms".into(), self.rebalance_delay_ms.to_string()));
         settings.push(("logrun.partition.idle.close.ms".into(), self.idle_close_ms.to_string()));
+        if self.compacts {
+            for (key, value) in [
+                ("log.cleaner.backoff.ms", "200"),
+                ("log.cleaner.min.cleanable.ratio", "0.01"),
+                ("log.cleaner.delete.retention.ms", "500"),
+                ("log.flush.offset.checkpoint.interval.ms", "300"),
+                ("offsets.topic.segment.bytes", "1500"),
+            ] {
+                settings.push((key.into(), value.into()));
+            }
+        }
         settings.extend(match self.durability {
             Durability::Write => None,
             Durability::Flush => Some(("log.flush.interval.messages".into(), "1".into())),

@@ -26,6 +26,8 @@ use throttle::Throttle;
 
 /// `log.cleaner.threads` may change while the node runs, up to this.
 const WORKERS_MAX: usize = 64;
+/// How often a worker beyond `log.cleaner.threads` looks whether there are more now.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How much is read and written between two looks at the rate.
 const STEP_BYTES: usize = 4 << 20;
 /// The least memory that a round gets, whatever is configured.
@@ -84,7 +86,9 @@ impl Broker {
         loop {
             let config = self.config();
             let has_turn = usize::try_from(config.cleaner.threads).is_ok_and(|threads| n < threads);
-            if !has_turn || !self.clean_next().await {
+            if !has_turn {
+                self.io().clock.sleep(LOOK_AGAIN).await;
+            } else if !self.clean_next().await {
                 let backoff = Duration::from_millis(config.cleaner.backoff_ms.max(1) as u64);
                 tokio::select! {
                     () = self.io().clock.sleep(backoff) => {}

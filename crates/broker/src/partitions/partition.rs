@@ -298,6 +298,18 @@ impl Partition {
         self.clean_up_until(now, Now { monotonic: now.monotonic.plus(Duration::MAX / 4), ..now })
     }
 
+    /// Removes the files of deleted segments whose `file.delete.delay.ms` is over.
+    pub fn remove_due_files(&self, now: Now) -> Result<(), LogError> {
+        let removals = {
+            let mut state = self.state.lock();
+            if state.log.next_removal().is_none_or(|at| at > now.monotonic) {
+                return Ok(());
+            }
+            state.log.due_removals(now)
+        };
+        removals.run()
+    }
+
     fn clean_up_until(&self, now: Now, removed_until: Now) -> Result<(), LogError> {
         let removals = {
             let mut state = self.state.lock();
