@@ -1,21 +1,48 @@
-//! A client of a few requests in hand-written bytes, independent of the program's codec: CreateTopics v2, Produce v7
-//! and Fetch v4 (all without compact lengths), and record batch v2 (KIP-98) without compression.
+//! A client of a few requests in hand-written bytes, independent of the program's codec: Metadata v1, CreateTopics v2,
+//! Produce v7, Fetch v4, DeleteRecords v1, AlterReplicaLogDirs v1 and DescribeLogDirs v1 (all without compact lengths) or
+//! v4, and record batch v2 (KIP-98) without compression.
 //!
 //! It must stay so plain that a disagreement with a broker is the broker's fault. It knows nothing of retries.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 const CREATE_TOPICS: (i16, i16) = (19, 2);
 const PRODUCE: (i16, i16) = (0, 7);
 const FETCH: (i16, i16) = (1, 4);
+const METADATA: (i16, i16) = (3, 1);
+const DELETE_RECORDS: (i16, i16) = (21, 1);
+const ALTER_REPLICA_LOG_DIRS: (i16, i16) = (34, 1);
+const DESCRIBE_LOG_DIRS: (i16, i16) = (35, 4);
 const RESPONSE_BYTES_MAX: i32 = 100_000_000;
 /// base offset, length, leader epoch, magic, CRC, attributes, last offset delta, two timestamps, producer, count
 const BATCH_HEAD: usize = 61;
 
 /// A record's offset and value.
 pub type Fetched = (i64, Vec<u8>);
+
+/// A log directory as the broker describes it.
+#[derive(Clone, Debug)]
+pub struct LogDir {
+    /// Kafka's error code.
+    pub error: i16,
+    pub path: String,
+    /// What is free on its file system.
+    pub usable_bytes: i64,
+    pub replicas: Vec<Replica>,
+}
+
+/// A replica in a log directory.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    pub topic: String,
+    pub partition: i32,
+    pub size: i64,
+    pub offset_lag: i64,
+    pub is_future: bool,
+}
 
 /// A connection. Requests may be sent ahead of the responses, which come in their order.
 pub struct Connection {
@@ -41,13 +68,19 @@ impl Connection {
         Ok(Self { read: BufReader::with_capacity(1 << 16, write.try_clone()?), write, correlation: 0 })
     }
 
-    fn send(&mut self, (key, version): (i16, i16), body: &[u8]) -> io::Result<()> {
+    fn send(&mut self, api: (i16, i16), body: &[u8]) -> io::Result<()> {
+        self.send_with(api, &[], body)
+    }
+
+    /// Sends a request whose header ends in `tags`.
+    fn send_with(&mut self, (key, version): (i16, i16), tags: &[u8], body: &[u8]) -> io::Result<()> {
         self.correlation += 1;
         let mut head = Vec::with_capacity(body.len() + 32);
         head.extend(key.to_be_bytes());
         head.extend(version.to_be_bytes());
         head.extend(self.correlation.to_be_bytes());
         put_str(&mut head, "logrun-tests");
+        head.extend(tags);
         let mut frame = ((head.len() + body.len()) as i32).to_be_bytes().to_vec();
         frame.extend(head);
         frame.extend(body);
@@ -85,6 +118,108 @@ impl Connection {
         let name = reply.i16()?;
         reply.skip(name.max(0) as usize)?;
         check(reply.i16()?)
+    }
+
+    /// The leaders of a topic's partitions, in their order; -1 for none.
+    ///
+    /// # Errors
+    /// What the socket gives, or Kafka's error code for the topic.
+    pub fn leaders(&mut self, topic: &str) -> io::Result<Vec<i32>> {
+        let mut body = 1i32.to_be_bytes().to_vec();
+        put_str(&mut body, topic);
+        self.send(METADATA, &body)?;
+        let mut reply = self.receive()?;
+        for _ in 0..reply.i32()? {
+            reply.i32()?;
+            reply.string()?;
+            reply.i32()?;
+            reply.string()?;
+        }
+        let (_controller, _topics) = (reply.i32()?, reply.i32()?);
+        check(reply.i16()?)?;
+        reply.string()?;
+        reply.skip(1)?;
+        let mut leaders = Vec::new();
+        for _ in 0..reply.i32()? {
+            let (_error, partition, leader) = (reply.i16()?, reply.i32()?, reply.i32()?);
+            leaders.push((partition, leader));
+            for _list in ["replicas", "isr"] {
+                let n = reply.i32()?.max(0) as usize;
+                reply.skip(4 * n)?;
+            }
+        }
+        leaders.sort_unstable();
+        Ok(leaders.into_iter().map(|(_, leader)| leader).collect())
+    }
+
+    /// Deletes the records of a partition below `offset`; gives where the log starts then.
+    ///
+    /// # Errors
+    /// What the socket gives, or Kafka's error code.
+    pub fn delete_records(&mut self, topic: &str, partition: i32, offset: i64) -> io::Result<i64> {
+        let mut body = 1i32.to_be_bytes().to_vec();
+        put_str(&mut body, topic);
+        body.extend(1i32.to_be_bytes());
+        body.extend(partition.to_be_bytes());
+        body.extend(offset.to_be_bytes());
+        body.extend(20_000i32.to_be_bytes());
+        self.send(DELETE_RECORDS, &body)?;
+        let mut reply = self.receive()?;
+        let (_throttle, _topics) = (reply.i32()?, reply.i32()?);
+        reply.string()?;
+        let (_partitions, _partition) = (reply.i32()?, reply.i32()?);
+        let low_watermark = reply.i64()?;
+        check(reply.i16()?)?;
+        Ok(low_watermark)
+    }
+
+    /// Asks for a move of a replica to another log directory.
+    ///
+    /// # Errors
+    /// What the socket gives, or Kafka's error code.
+    pub fn move_replica(&mut self, to: &Path, topic: &str, partition: i32) -> io::Result<()> {
+        let mut body = 1i32.to_be_bytes().to_vec();
+        put_str(&mut body, &to.display().to_string());
+        body.extend(1i32.to_be_bytes());
+        put_str(&mut body, topic);
+        body.extend(1i32.to_be_bytes());
+        body.extend(partition.to_be_bytes());
+        self.send(ALTER_REPLICA_LOG_DIRS, &body)?;
+        let mut reply = self.receive()?;
+        let (_throttle, _topics) = (reply.i32()?, reply.i32()?);
+        reply.string()?;
+        let (_partitions, _partition) = (reply.i32()?, reply.i32()?);
+        check(reply.i16()?)
+    }
+
+    /// All log directories and what is in them.
+    ///
+    /// # Errors
+    /// What the socket gives, or Kafka's error code for the whole.
+    pub fn describe_log_dirs(&mut self) -> io::Result<Vec<LogDir>> {
+        // No list of topics, which means all; no tags.
+        self.send_with(DESCRIBE_LOG_DIRS, &[0], &[0, 0])?;
+        let mut reply = self.receive()?;
+        reply.skip(1 + 4)?;
+        check(reply.i16()?)?;
+        let mut dirs = Vec::new();
+        for _ in 0..reply.compact_len()? {
+            let (error, path) = (reply.i16()?, reply.compact_string()?);
+            let mut replicas = Vec::new();
+            for _ in 0..reply.compact_len()? {
+                let topic = reply.compact_string()?;
+                for _ in 0..reply.compact_len()? {
+                    let (partition, size, offset_lag) = (reply.i32()?, reply.i64()?, reply.i64()?);
+                    let is_future = reply.array::<2>()?[0] != 0;
+                    replicas.push(Replica { topic: topic.clone(), partition, size, offset_lag, is_future });
+                }
+                reply.skip(1)?;
+            }
+            let (_total, usable_bytes) = (reply.i64()?, reply.i64()?);
+            reply.skip(1)?;
+            dirs.push(LogDir { error, path, usable_bytes, replicas });
+        }
+        Ok(dirs)
     }
 
     /// Sends one batch with acks=1; [`Connection::produced`] takes the response.
@@ -179,6 +314,32 @@ impl Reader {
 
     fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
         self.take(N)?.try_into().map_err(|_| bad("a response too short"))
+    }
+
+    fn string(&mut self) -> io::Result<String> {
+        let n = self.i16()?.max(0) as usize;
+        self.take(n).map(|b| String::from_utf8_lossy(b).into_owned())
+    }
+
+    /// The length of what follows, in the form that counts from one.
+    fn compact_len(&mut self) -> io::Result<usize> {
+        let (mut n, mut shift) = (0usize, 0);
+        loop {
+            let [byte] = self.array::<1>()?;
+            n |= usize::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(n.saturating_sub(1));
+            }
+            shift += 7;
+            if shift > 28 {
+                return Err(bad("a length too long"));
+            }
+        }
+    }
+
+    fn compact_string(&mut self) -> io::Result<String> {
+        let n = self.compact_len()?;
+        self.take(n).map(|b| String::from_utf8_lossy(b).into_owned())
     }
 
     fn i16(&mut self) -> io::Result<i16> {

@@ -327,8 +327,14 @@ fn step(broker: &Broker, this: &Move, mut future: Box<Log>) -> Result<Step, Stop
     if this.order() != Order::GoOn {
         return Ok(Step::Copied(future));
     }
+    // A round that ends now would speak of another log than it has read.
+    if !broker.cleaner().hold_off(partition.id) {
+        return Ok(Step::Wait(future));
+    }
     let old_name = dir_name(&partition.name, DirKind::Delete, broker.io().random.uuid());
-    match partition.replace_log(now, *future, this.to.clone(), &old_name) {
+    let replaced = partition.replace_log(now, *future, this.to.clone(), &old_name);
+    broker.cleaner().let_go(partition.id);
+    match replaced {
         Ok(removals) => {
             broker.logs().moved(partition, &this.to, removals, now);
             Ok(Step::Replaced)

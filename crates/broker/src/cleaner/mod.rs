@@ -62,6 +62,16 @@ impl Cleaner {
         Self { state: Mutex::new(state), throttle: Throttle::default(), wake: Notify::new() }
     }
 
+    /// Keeps the workers off a log until [`Self::let_go`]; false if one is at it.
+    pub fn hold_off(&self, id: TopicIdPartition) -> bool {
+        self.state.lock().busy.insert(id)
+    }
+
+    /// The workers may compact the log again.
+    pub fn let_go(&self, id: TopicIdPartition) {
+        self.state.lock().busy.remove(&id);
+    }
+
     /// There may be something to do sooner than the workers think.
     pub fn wake(&self) {
         self.wake.notify_waiters();

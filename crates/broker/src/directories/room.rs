@@ -9,8 +9,8 @@
 //! | state | sees | becomes |
 //! |---|---|---|
 //! | open | an append takes the last of what is left, or the system says that the disk is full | in doubt |
-//! | in doubt | more free than the reserve | open |
-//! | in doubt, open | no more free than the reserve | short, said once |
+//! | in doubt | more free than the reserve and what did not fit | open |
+//! | in doubt, open | no more free than that | short, said once |
 //! | short | clearly more free than the reserve | open, said once |
 //!
 //! Between two looks at the file system appends are counted against what was left, so that even a burst ends at the
@@ -42,6 +42,8 @@ pub struct Room {
     /// What clients may still append before somebody has to look.
     left: AtomicI64,
     refusing: AtomicBool,
+    /// What did not fit since the last look.
+    wanted: AtomicI64,
     state: Mutex<State>,
 }
 
@@ -72,6 +74,7 @@ impl Room {
             path: path.to_path_buf(),
             left: AtomicI64::new(i64::MAX),
             refusing: AtomicBool::new(false),
+            wanted: AtomicI64::new(0),
             state: Mutex::default(),
         }
     }
@@ -88,6 +91,7 @@ impl Room {
         }
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         if self.left.fetch_sub(bytes, Ordering::Relaxed) < bytes {
+            self.wanted.fetch_max(bytes, Ordering::Relaxed);
             self.refusing.store(true, Ordering::Relaxed);
             return Err(self.refusal());
         }
@@ -118,8 +122,9 @@ impl Room {
             state.refused_until = Some(now.monotonic.plus_ms(REFUSED_MS));
         }
         let refused = state.refused_until.is_some_and(|until| now.monotonic < until);
+        let wanted = u64::try_from(self.wanted.swap(0, Ordering::Relaxed)).unwrap_or(0);
         let margin = if state.short { (reserve / 8).clamp(MARGIN_BYTES_MIN, MARGIN_BYTES_MAX) } else { 0 };
-        let short = refused || space.available <= reserve.saturating_add(margin);
+        let short = refused || space.available <= reserve.saturating_add(margin.max(wanted));
         let left = space.available.saturating_sub(reserve);
         self.left.store(i64::try_from(left).unwrap_or(i64::MAX), Ordering::Relaxed);
         self.refusing.store(short, Ordering::Relaxed);
@@ -179,8 +184,12 @@ mod tests {
         // In doubt nobody gets anything, however small.
         assert!(room.take(1).is_err() && room.is_refusing());
         // The doubt was unfounded.
-        room.looked(at(1), space(GIB + 40), GIB as i64);
+        room.looked(at(1), space(GIB + 100), GIB as i64);
         room.take(40).unwrap();
+        // What does not fit into the little that is left is as good as a full disk, from which everything is removed.
+        assert!(room.take(100).is_err());
+        room.looked(at(1), space(GIB + 60), GIB as i64);
+        assert!(room.is_refusing());
         room.looked(at(2), space(GIB), GIB as i64);
         assert!(room.take(1).is_err());
         // A little more than the reserve is not room yet, lest it begins anew at once.
