@@ -66,7 +66,8 @@ impl ReadPlan {
     /// Reads. The first batch comes whole even if it exceeds `max_bytes` and one was asked for at least.
     ///
     /// # Errors
-    /// [`LogError::Io`] from the disk; [`LogError::Corrupt`] if what is there is not a batch.
+    /// [`LogError::Io`] from the disk; [`LogError::Corrupt`] if what is there is not a batch, or not the one that was
+    /// written: what comes from the disk is checked against its CRC, what is still in memory need not be.
     pub fn run(self) -> Result<LogSlices, LogError> {
         let (sealed, first, active) = match self.source {
             Source::Memory(t) => {
@@ -152,13 +153,15 @@ impl ReadPlan {
                 wanted = self.max_bytes.max(first.size);
                 continue;
             }
-            return self.take(buf.slice(skip..), at, first).map(Some);
+            let buf = buf.slice(skip..);
+            first.check_crc(&buf).map_err(|reason| LogError::Corrupt { path: path(), position: at, reason })?;
+            return Ok(Some(self.take(buf, at, first)));
         }
         Ok(None)
     }
 
-    /// The whole batches at the front of `buf`, of which the first is there.
-    fn take(&self, buf: Bytes, at: u64, first: Span) -> Result<LogSlices, LogError> {
+    /// The whole batches at the front of `buf`, of which the first is there and sound.
+    fn take(&self, buf: Bytes, at: u64, first: Span) -> LogSlices {
         let mut end = first.size;
         let mut next_offset = first.next_offset();
         while let Some(rest) = buf.get(end..) {
@@ -168,9 +171,13 @@ impl ReadPlan {
             if stop > buf.len() || stop > self.max_bytes || span.last_offset >= self.upper_bound {
                 break;
             }
+            // Never served; the next read begins with it, and reports it.
+            if span.check_crc(&buf.slice(end..)).is_err() {
+                break;
+            }
             end = stop;
             next_offset = span.next_offset();
         }
-        Ok(LogSlices { slices: vec![buf.slice(..end)], bytes: end, next_offset })
+        LogSlices { slices: vec![buf.slice(..end)], bytes: end, next_offset }
     }
 }

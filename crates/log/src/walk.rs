@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use logrun_io::File;
 use logrun_model::{LeaderEpoch, Offset, TimestampMs};
-use logrun_record::{AnyBatch, BatchHeader, EntryHead, MAGIC_V2, RECORD_BATCH_OVERHEAD};
+use logrun_record::{AnyBatch, Batch, BatchHeader, EntryHead, MAGIC_V2, RECORD_BATCH_OVERHEAD};
 
 /// Where the timestamp of a legacy message is, from magic 1 on: behind offset, size, CRC, magic and attributes.
 const LEGACY_TIMESTAMP_OFFSET: usize = 18;
@@ -39,6 +39,18 @@ impl Span {
 
     pub fn next_offset(&self) -> Offset {
         self.last_offset.next()
+    }
+
+    /// Checks the CRC of the batch, all of which is at the front of `bytes`. Those of older formats are for whoever
+    /// decodes them.
+    pub fn check_crc(&self, bytes: &Bytes) -> Result<(), String> {
+        if self.header.is_none() {
+            return Ok(());
+        }
+        let checked = Batch::parse(bytes).and_then(|batch| batch.verify_crc());
+        checked.map_err(|e| {
+            format!("the batch of offsets {} to {} is not as it was written: {e}", self.base_offset, self.last_offset)
+        })
     }
 
     /// Reads the span of the batch whose first bytes are `head`; `Err` says why it can't be one. A magic-2

@@ -7,6 +7,7 @@ mod batch;
 mod builder;
 mod compress;
 mod control;
+mod crc;
 mod error;
 pub mod header;
 pub mod legacy;

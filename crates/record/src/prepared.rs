@@ -8,6 +8,7 @@ use logrun_model::{LeaderEpoch, Offset, TimestampMs};
 
 use crate::TimestampType;
 use crate::batch::Batch;
+use crate::crc;
 use crate::header::{
     ATTRIBUTES_OFFSET, BASE_OFFSET_OFFSET, BatchHeader, PARTITION_LEADER_EPOCH_OFFSET, RECORD_BATCH_OVERHEAD,
     RECORDS_OFFSET, put,
@@ -61,14 +62,18 @@ impl PreparedBatch {
     }
 
     /// Sets the timestamp type and the highest timestamp, as the broker does for `LogAppendTime` and to correct a
-    /// producer's own maximum. The CRC is computed anew if anything changes.
+    /// producer's own maximum. The CRC follows from the one that the batch has, without another pass over the records.
     pub fn set_max_timestamp(&mut self, timestamp_type: TimestampType, max_timestamp: TimestampMs) {
         if self.header.attributes.timestamp_type() == timestamp_type && self.header.max_timestamp == max_timestamp {
             return;
         }
+        let before = crc32c::crc32c(&self.prefix[ATTRIBUTES_OFFSET..]);
         self.header.attributes = self.header.attributes.with_timestamp_type(timestamp_type);
         self.header.max_timestamp = max_timestamp;
-        self.reseal();
+        self.prefix = self.header.encode();
+        let after = crc32c::crc32c(&self.prefix[ATTRIBUTES_OFFSET..]);
+        self.header.crc ^= crc::behind(before ^ after, self.body.len());
+        put(&mut self.prefix, crate::header::CRC_OFFSET, self.header.crc.to_be_bytes());
     }
 
     fn reseal(&mut self) {

@@ -79,6 +79,8 @@ pub struct Partition {
     pub(super) directory: RwLock<Arc<Directory>>,
     /// When it was last asked for, in milliseconds of the monotonic clock; the least number if never.
     pub(super) last_used_ms: AtomicI64,
+    /// The last corruption that was reported.
+    corrupt: Mutex<Option<String>>,
     pub(super) state: Mutex<State>,
 }
 
@@ -122,7 +124,8 @@ impl Partition {
         };
         let (settings, directory) = (RwLock::new(settings), RwLock::new(directory));
         let last_used_ms = AtomicI64::new(i64::MIN);
-        Self { id, name, io, settings, directory, last_used_ms, state: Mutex::new(state) }
+        let corrupt = Mutex::default();
+        Self { id, name, io, settings, directory, last_used_ms, corrupt, state: Mutex::new(state) }
     }
 
     /// The log directory that it lies in.
@@ -404,7 +407,9 @@ impl Partition {
     pub(crate) fn storage_failed(&self, e: LogError) -> Failure {
         match &e {
             LogError::Io { .. } => error!(partition = %self.name, "storage failed: {e}"),
-            LogError::Corrupt { .. } => error!(partition = %self.name, "{e}"),
+            // Whoever reads there asks again and again.
+            LogError::Corrupt { .. } if self.corrupt.lock().replace(e.to_string()) == Some(e.to_string()) => {}
+            LogError::Corrupt { .. } => error!(partition = %self.name, "{e}; it is not served"),
             _ => {}
         }
         self.directory.read().saw(&e);

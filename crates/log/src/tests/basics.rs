@@ -1,11 +1,15 @@
 //! Appending, reading, rolling, transactions, producers, files: what holds without any fault.
 
+use std::path::Path;
+
 use logrun_io::disk::Fault;
+use logrun_io::{Disk, OpenMode};
 use logrun_model::{LeaderEpoch, Offset, ProducerId, TimestampMs};
+use logrun_record::BatchHeader;
 use proptest::prelude::*;
 
 use super::support::*;
-use crate::{Durability, Durable, LogConfig, LogEnv, LogError, OpenState, TailCache};
+use crate::{Durability, Durable, LogConfig, LogEnv, LogError, OpenState, TailCache, segment_path};
 
 fn filled(world: &World, batches: i64) -> crate::Log {
     let mut log = world.open_small();
@@ -46,6 +50,28 @@ fn reads_whole_batches_from_memory_and_from_files() {
         assert_eq!(all.len(), 30);
         assert_eq!(log.plan_read(Offset(59), Offset(60), 100, true).unwrap().is_in_memory(), tail_bytes > 0);
     }
+}
+
+/// A bit flips on the disk: what lies before is served, the batch never, and the report says where it is.
+#[test]
+fn what_was_not_written_is_not_served() {
+    let world = World::new(1);
+    drop(filled(&world, 12));
+    let log = world.reopen_unclean(Offset(0)).0;
+    let whole = log.read(Offset(0), Offset(24), 1 << 20, true).unwrap();
+    let first = BatchHeader::parse(&joined(&whole.slices)).unwrap().size_in_bytes() as u64;
+    let path = segment_path(Path::new(DIR), Offset(0), ".log");
+    let file = world.io.disk.open(&path, OpenMode::Write).unwrap();
+    let mut byte = [0];
+    file.read_at(2 * first - 1, &mut byte).unwrap();
+    file.write_all_at(2 * first - 1, &[std::io::IoSlice::new(&[byte[0] ^ 1])]).unwrap();
+    let served = log.read(Offset(0), Offset(24), 1 << 20, true).unwrap();
+    assert_eq!((served.bytes as u64, served.next_offset), (first, Offset(2)));
+    let e = log.read(Offset(2), Offset(24), 1 << 20, true).unwrap_err();
+    let LogError::Corrupt { path: at, position, reason } = &e else { panic!("{e}") };
+    assert_eq!((at, *position), (&path, first));
+    assert!(reason.contains("offsets 2 to 3") && !e.is_storage_failure(), "{e}");
+    assert_eq!(log.read(Offset(4), Offset(24), 1 << 20, true).unwrap().next_offset, whole.next_offset);
 }
 
 #[test]
