@@ -90,6 +90,7 @@ apis! {
     DeleteGroups DeleteGroupsRequest 0..=2 => k42_delete_groups;
     ElectLeaders ElectLeadersRequest 0..=2 => k43_elect_leaders also on controller;
     IncrementalAlterConfigs IncrementalAlterConfigsRequest 0..=1 => k44_incremental_alter_configs also on controller;
+    AlterPartitionReassignments AlterPartitionReassignmentsRequest 0..=1 => k45_alter_partition_reassignments also on controller;
     ListPartitionReassignments ListPartitionReassignmentsRequest 0..=0 => k46_list_partition_reassignments also on controller;
     OffsetDelete OffsetDeleteRequest 0..=0 => k47_offset_delete;
     DescribeQuorum DescribeQuorumRequest 0..=2 => k55_describe_quorum also on controller;

@@ -63,6 +63,9 @@ pub enum Command {
     ElectLeaders {
         request: m::ElectLeadersRequest,
     },
+    AlterPartitionReassignments {
+        request: m::AlterPartitionReassignmentsRequest,
+    },
     AlterPartition {
         request: m::AlterPartitionRequest,
     },
@@ -95,6 +98,7 @@ pub enum Reply {
     UnregisterBroker(m::UnregisterBrokerResponse),
     RegisterController(m::ControllerRegistrationResponse),
     ElectLeaders(m::ElectLeadersResponse),
+    AlterPartitionReassignments(m::AlterPartitionReassignmentsResponse),
     AlterPartition(m::AlterPartitionResponse),
     AllocateProducerIds(m::AllocateProducerIdsResponse),
     UpdateFeatures(m::UpdateFeaturesResponse),

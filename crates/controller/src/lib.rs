@@ -14,6 +14,7 @@ mod liveness;
 mod machine;
 mod partitions;
 mod placement;
+mod reassign;
 mod schema;
 mod topics;
 

@@ -279,6 +279,7 @@ impl Recorded for Controller {
             Command::UnregisterBroker { request } => self.unregister_broker(&request),
             Command::RegisterController { request } => self.register_controller(&request),
             Command::ElectLeaders { request } => self.elect_leaders(&request),
+            Command::AlterPartitionReassignments { request } => self.alter_partition_reassignments(&request),
             Command::AlterPartition { request } => self.alter_partition(&request),
             Command::AllocateProducerIds { request } => self.allocate_producer_ids(&request),
             Command::UpdateFeatures { request } => self.update_features(&request),
