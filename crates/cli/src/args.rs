@@ -41,6 +41,12 @@ pub enum Command {
     /// Show, check and mend log directories while no broker runs on them
     #[command(subcommand)]
     Log(LogCommand),
+    /// Print a script that completes logrun's words in a shell
+    #[command(after_help = COMPLETION_EXAMPLES)]
+    Completion {
+        /// bash, zsh, fish, ...
+        shell: clap_complete::Shell,
+    },
     /// Make links by which this program is each of Kafka's tools: kafka-topics, kafka-storage.sh, ...
     InstallTools(InstallArgs),
 }
@@ -159,6 +165,12 @@ pub struct RepairArgs {
     #[arg(long, value_name = "DIR")]
     pub backup: Option<PathBuf>,
 }
+
+const COMPLETION_EXAMPLES: &str = "\
+Examples:
+  logrun completion bash > ~/.local/share/bash-completion/completions/logrun
+  logrun completion zsh  > ~/.zfunc/_logrun
+  logrun completion fish > ~/.config/fish/completions/logrun.fish";
 
 /// Where Kafka's tools go.
 #[derive(Args, Clone, Debug)]

@@ -23,7 +23,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::args::{Cli, Command};
 use crate::failure::Failure;
@@ -48,9 +48,16 @@ fn own(started: Instant) -> ExitCode {
         Some(Command::Config(command)) => lookup::run(command).and_then(|text| print(&text)),
         Some(Command::Storage(command)) => storage::run(command).and_then(|text| print(&text)),
         Some(Command::Log(command)) => logs::run(command),
+        Some(Command::Completion { shell }) => print(&completion(*shell)),
         Some(Command::InstallTools(args)) => install::run(args).and_then(|text| print(&text)),
     };
     result.unwrap_or_else(|failure| failure.report())
+}
+
+fn completion(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "logrun", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 fn print(text: &str) -> Result<ExitCode, Failure> {

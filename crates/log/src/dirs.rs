@@ -155,13 +155,27 @@ impl LogDirs {
     /// Formats the directories that are not: writes `meta.properties` with a new directory id each. On the
     /// device when this returns.
     pub fn format(&mut self, cluster_id: &Str, node_id: NodeId) -> Result<(), DirsError> {
-        for d in self.dirs.iter_mut().filter(|d| d.directory_id().is_none()) {
-            let directory_id = Some(self.io.random.uuid());
-            let meta = MetaProperties { cluster_id: cluster_id.clone(), node_id, directory_id };
-            let path = d.path.join(META_PROPERTIES);
-            replace(&*self.io.disk, &path, &meta.encode()).map_err(|e| failed("write", &path, e))?;
-            d.meta = Some(meta);
+        for i in 0..self.dirs.len() {
+            if self.dirs[i].directory_id().is_none() {
+                self.format_one(i, cluster_id, node_id, self.io.random.uuid())?;
+            }
         }
+        Ok(())
+    }
+
+    /// Formats directory `dir`, which gets this id.
+    pub fn format_one(
+        &mut self,
+        dir: usize,
+        cluster_id: &Str,
+        node_id: NodeId,
+        directory_id: DirectoryId,
+    ) -> Result<(), DirsError> {
+        let d = &mut self.dirs[dir];
+        let meta = MetaProperties { cluster_id: cluster_id.clone(), node_id, directory_id: Some(directory_id) };
+        let path = d.path.join(META_PROPERTIES);
+        replace(&*self.io.disk, &path, &meta.encode()).map_err(|e| failed("write", &path, e))?;
+        d.meta = Some(meta);
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! No request is served here: that is the broker's.
 
 mod error;
+mod format;
 mod listeners;
 mod start;
 
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 pub use error::StartError;
+pub use format::{FormatError, FormatPlan, Formatted, format};
 
 /// A running node.
 pub struct Node {

@@ -114,7 +114,8 @@ pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
     });
 
     // Taken only if the metadata is empty, which it also is after a first start that was cut short.
-    let bootstrap = bootstrap_records(MetadataVersion::LATEST);
+    let bootstrap = logrun_raft::read_bootstrap(&*io.disk, &config.metadata_log_dir)?;
+    let bootstrap = bootstrap.unwrap_or_else(|| bootstrap_records(MetadataVersion::LATEST));
     submit(&controller, Command::Activate { bootstrap }).await?;
     register_controller(&io, &controller, &config, &bound, &host_name).await?;
     if config.roles.broker {
@@ -208,7 +209,7 @@ fn load_metadata(
         port: l.port,
     });
     let voter = Voter { id: config.node_id, directory_id, endpoints: endpoints.collect() };
-    MetadataLog::format(io, &config.metadata_log_dir, &voter, now)?;
+    MetadataLog::format(io, &config.metadata_log_dir, std::slice::from_ref(&voter), now)?;
 
     let machine_config = ControllerConfig {
         node_id: config.node_id,

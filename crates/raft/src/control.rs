@@ -48,29 +48,26 @@ pub fn leader_change(voter: NodeId) -> Result<ControlRecord, EncodeError> {
 }
 
 /// The protocol's version and the voters, as they stand at a log's and a snapshot's beginning.
-pub fn quorum(voter: &Voter) -> Result<[ControlRecord; 2], EncodeError> {
+pub fn quorum(voters: &[Voter]) -> Result<[ControlRecord; 2], EncodeError> {
     let version = KRaftVersionRecord { version: 0, kraft_version: KRAFT_VERSION, ..Default::default() };
-    let endpoints = voter.endpoints.iter().map(|e| voters_record::Endpoint {
+    let endpoint = |e: &VoterEndpoint| voters_record::Endpoint {
         name: e.name.clone(),
         host: e.host.clone(),
         port: e.port,
         ..Default::default()
-    });
-    let voters = VotersRecord {
-        version: 0,
-        voters: vec![voters_record::Voter {
-            voter_id: voter.id.get(),
-            voter_directory_id: voter.directory_id,
-            endpoints: endpoints.collect(),
-            kraft_version_feature: voters_record::KRaftVersionFeature {
-                min_supported_version: 0,
-                max_supported_version: KRAFT_VERSION,
-                ..Default::default()
-            },
+    };
+    let voter = |v: &Voter| voters_record::Voter {
+        voter_id: v.id.get(),
+        voter_directory_id: v.directory_id,
+        endpoints: v.endpoints.iter().map(endpoint).collect(),
+        kraft_version_feature: voters_record::KRaftVersionFeature {
+            min_supported_version: 0,
+            max_supported_version: KRAFT_VERSION,
             ..Default::default()
-        }],
+        },
         ..Default::default()
     };
+    let voters = VotersRecord { version: 0, voters: voters.iter().map(voter).collect(), ..Default::default() };
     Ok([(ControlRecordType::KRaftVersion, version.to_bytes(0)?), (ControlRecordType::KRaftVoters, voters.to_bytes(0)?)])
 }
 

@@ -17,11 +17,13 @@
 //! voters, and what the records mean.
 
 mod batches;
+mod bootstrap;
 mod control;
 mod metadata_log;
 mod quorum_state;
 mod snapshot;
 
+pub use bootstrap::{BOOTSTRAP_CHECKPOINT, read_bootstrap, write_bootstrap};
 pub use control::{Voter, VoterEndpoint};
 pub use metadata_log::{CommittedBatch, MetadataLog, RaftConfig};
 pub use quorum_state::QuorumState;

@@ -61,7 +61,7 @@ pub struct MetadataLog {
 impl MetadataLog {
     /// Makes the metadata log in `log_dir`, if it has none: the directory and what the cluster begins with.
     /// Kafka's counterpart is `kafka-storage format --standalone`.
-    pub fn format(io: &Io, log_dir: &Path, voter: &Voter, now: Now) -> Result<bool, RaftError> {
+    pub fn format(io: &Io, log_dir: &Path, voters: &[Voter], now: Now) -> Result<bool, RaftError> {
         let dir = log_dir.join(METADATA_DIR);
         let disk = &*io.disk;
         let failed = |action, source| RaftError::Io { action, path: dir.clone(), source };
@@ -75,7 +75,7 @@ impl MetadataLog {
         }
         disk.create_dir_all(&dir).map_err(|e| failed("create", e))?;
         let empty =
-            Snapshot { voter, metadata_version: MetadataVersion::LATEST, records: &[], last_contained: now.wall };
+            Snapshot { voters, metadata_version: MetadataVersion::LATEST, records: &[], last_contained: now.wall };
         snapshot::write(disk, &dir, SnapshotId::BOOTSTRAP, &empty, now.wall)?;
         disk.sync_dir(log_dir).map_err(|e| failed("sync", e))?;
         Ok(true)
@@ -197,7 +197,7 @@ impl MetadataLog {
         self.leading = true;
         let mut records = vec![control::leader_change(self.config.voter.id)?];
         if self.log.log_end_offset() == Offset::ZERO {
-            records.extend(control::quorum(&self.config.voter)?);
+            records.extend(control::quorum(std::slice::from_ref(&self.config.voter))?);
             self.has_voters = true;
         }
         let base = self.log.log_end_offset();
@@ -269,7 +269,7 @@ impl MetadataLog {
         let disk = &*self.io.disk;
         let records = image.to_records();
         let contents = Snapshot {
-            voter: &self.config.voter,
+            voters: std::slice::from_ref(&self.config.voter),
             metadata_version: version,
             records: &records,
             last_contained: image.provenance.timestamp,

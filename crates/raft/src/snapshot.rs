@@ -61,10 +61,16 @@ pub fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<SnapshotId>, RaftError> {
 /// The snapshot's metadata records, and the voters that it names.
 pub fn read(disk: &dyn Disk, dir: &Path, id: SnapshotId) -> Result<(Vec<MetadataRecord>, Vec<i32>), RaftError> {
     let path = id.path(dir);
-    let broken = |reason: String| RaftError::Snapshot { path: path.clone(), reason };
-    let bytes = read_all(disk, &path)
-        .map_err(|source| RaftError::Io { action: "read", path: path.clone(), source })?
-        .ok_or_else(|| broken("it is gone".into()))?;
+    let gone = || RaftError::Snapshot { path: path.clone(), reason: "it is gone".into() };
+    read_file(disk, &path)?.ok_or_else(gone)
+}
+
+/// As [`read`], of the file at `path`; `None` if it is not there.
+pub fn read_file(disk: &dyn Disk, path: &Path) -> Result<Option<(Vec<MetadataRecord>, Vec<i32>)>, RaftError> {
+    let broken = |reason: String| RaftError::Snapshot { path: path.to_owned(), reason };
+    let bytes =
+        read_all(disk, path).map_err(|source| RaftError::Io { action: "read", path: path.to_owned(), source })?;
+    let Some(bytes) = bytes else { return Ok(None) };
     let (mut records, mut voters, mut whole) = (Vec::new(), Vec::new(), false);
     batches::decode_all(bytes.into(), |batch| {
         match batch.contents {
@@ -87,12 +93,13 @@ pub fn read(disk: &dyn Disk, dir: &Path, id: SnapshotId) -> Result<(Vec<Metadata
     if !whole {
         return Err(broken("it has no end".into()));
     }
-    Ok((records, voters))
+    Ok(Some((records, voters)))
 }
 
 /// What a snapshot holds.
 pub struct Snapshot<'a> {
-    pub voter: &'a Voter,
+    /// None where the quorum is not the snapshot's to tell.
+    pub voters: &'a [Voter],
     pub metadata_version: MetadataVersion,
     pub records: &'a [MetadataRecord],
     /// The time of the last record that it covers.
@@ -107,12 +114,25 @@ pub fn write(
     snapshot: &Snapshot<'_>,
     now: TimestampMs,
 ) -> Result<(), RaftError> {
-    let Snapshot { voter, metadata_version, records, last_contained } = *snapshot;
-    let epoch = LeaderEpoch(id.epoch.get());
+    write_file(disk, dir, &id.file_name(), LeaderEpoch(id.epoch.get()), snapshot, now)
+}
+
+/// As [`write`], under another name.
+pub fn write_file(
+    disk: &dyn Disk,
+    dir: &Path,
+    name: &str,
+    epoch: LeaderEpoch,
+    snapshot: &Snapshot<'_>,
+    now: TimestampMs,
+) -> Result<(), RaftError> {
+    let Snapshot { voters, metadata_version, records, last_contained } = *snapshot;
     let mut built = Vec::new();
     let mut next = Offset::ZERO;
     let mut head = vec![control::snapshot_header(last_contained)?];
-    head.extend(control::quorum(voter)?);
+    if !voters.is_empty() {
+        head.extend(control::quorum(voters)?);
+    }
     built.push(batches::control(next, epoch, now, &head)?);
     next = next.plus(head.len() as i64);
     for chunk in records.chunks(RECORDS_IN_BATCH) {
@@ -121,8 +141,8 @@ pub fn write(
     }
     built.push(batches::control(next, epoch, now, &[control::snapshot_footer()?])?);
 
-    let path = id.path(dir);
-    let part = dir.join(format!("{}.part", id.file_name()));
+    let path = dir.join(name);
+    let part = dir.join(format!("{name}.part"));
     let io = |source| RaftError::Io { action: "write", path: path.clone(), source };
     let file = disk.open(&part, OpenMode::Create).map_err(io)?;
     file.set_len(0).map_err(io)?;

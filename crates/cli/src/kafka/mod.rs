@@ -5,6 +5,8 @@
 mod dump_log;
 mod server_start;
 mod server_stop;
+mod storage;
+mod storage_args;
 
 use logrun_tools::Tool;
 
@@ -13,4 +15,5 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "kafka-dump-log", about: "Show what is in the files of a log", run: dump_log::run },
     Tool { name: "kafka-server-start", about: "Start a node with Kafka's configuration file", run: server_start::run },
     Tool { name: "kafka-server-stop", about: "Stop the nodes that run on this machine", run: server_stop::run },
+    Tool { name: "kafka-storage", about: "Format log directories, look at them, make ids", run: storage::run },
 ];

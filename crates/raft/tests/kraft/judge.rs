@@ -48,7 +48,7 @@ async fn written(dir: &Path) -> (LogEnv, Uuid) {
     let id = dirs.dirs()[0].directory_id().unwrap();
     let env = LogEnv { io: io.clone(), tail: TailCache::new(1 << 20) };
     let config = raft_config(id);
-    MetadataLog::format(&io, dir, &config.voter, io.clock.read()).unwrap();
+    MetadataLog::format(&io, dir, std::slice::from_ref(&config.voter), io.clock.read()).unwrap();
     for start in 1..=3u8 {
         let mut node = load(&env, dir, config.clone(), false).unwrap();
         node.lead().unwrap();

@@ -14,7 +14,7 @@ use crate::support::*;
 const DIRECTORY: Uuid = Uuid([42; 16]);
 
 fn format(env: &LogEnv) -> Result<bool, RaftError> {
-    MetadataLog::format(&env.io, &data_dir(), &voter(DIRECTORY), now())
+    MetadataLog::format(&env.io, &data_dir(), &[voter(DIRECTORY)], now())
 }
 
 #[tokio::test(start_paused = true)]
