@@ -4,6 +4,7 @@
 //! them. A tool talks to a broker through the client library and never reaches into one; the command line
 //! (`logrun-cli`) finds a tool here by the name it is called by.
 
+mod acls;
 mod all_groups;
 mod api_versions;
 mod client_metrics;
@@ -23,6 +24,7 @@ mod log_dirs;
 mod offsets;
 pub mod options;
 mod quorum;
+mod reassign;
 mod records;
 mod scram;
 mod session;
@@ -50,6 +52,7 @@ pub struct Tool {
 
 /// The tools, by name.
 pub const TOOLS: &[Tool] = &[
+    acls::TOOL,
     api_versions::TOOL,
     client_metrics::TOOL,
     cluster_tool::TOOL,
@@ -62,6 +65,7 @@ pub const TOOLS: &[Tool] = &[
     election::TOOL,
     log_dirs::TOOL,
     quorum::TOOL,
+    reassign::TOOL,
     topics::TOOL,
     transactions::TOOL,
     kcat::FORMER,
