@@ -11,6 +11,7 @@ mod client_metrics;
 mod cluster;
 mod cluster_tool;
 mod configs;
+mod console;
 mod datetime;
 mod election;
 mod errors;
@@ -57,6 +58,7 @@ pub const TOOLS: &[Tool] = &[
     client_metrics::TOOL,
     cluster_tool::TOOL,
     configs::TOOL,
+    console::consumer::TOOL,
     groups::TOOL,
     records::TOOL,
     features::TOOL,

@@ -1,0 +1,286 @@
+//! Every line of the courses that is a command, from top to bottom against a fresh Logrun, by our own tools; and the
+//! same questions asked by Apache Kafka's own tools of the same broker, whose answers must be ours.
+//!
+//! The second needs the judge and is ignored unless asked for:
+//! `cargo test -p logrun-tests --test courses -- --ignored`
+
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use logrun_testkit::command::{Ended, run};
+use logrun_testkit::{Home, Product, Running, Scratch, judge};
+use logrun_tests::logrun;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A broker, and the tools that talk with it.
+struct Course {
+    scratch: Scratch,
+    home: Home,
+    _running: Running,
+    runs: Cell<usize>,
+}
+
+/// How `line` is called: by our binary or through the judge's script.
+#[derive(Clone, Copy)]
+enum Tools {
+    Ours,
+    Apaches(&'static str),
+}
+
+impl Course {
+    fn begin(name: &str) -> Self {
+        let scratch = Scratch::new(name).expect("a directory");
+        let home = Home::new(logrun(), &scratch.join("broker"), "").expect("a home");
+        let (running, _) = home.start(PATIENCE).unwrap_or_else(|e| panic!("the broker: {e}"));
+        Self { scratch, home, _running: running, runs: Cell::new(0) }
+    }
+
+    /// A place for what one run writes.
+    fn place(&self) -> PathBuf {
+        self.runs.set(self.runs.get() + 1);
+        let place = self.scratch.join(&format!("run-{}", self.runs.get()));
+        std::fs::create_dir(&place).expect("a directory");
+        place
+    }
+
+    fn command(&self, tools: Tools, line: &str) -> String {
+        let line =
+            line.replace("localhost:9092", &self.home.bootstrap()).replace("127.0.0.1:9092", &self.home.bootstrap());
+        match tools {
+            Tools::Ours => {
+                let Product::Logrun(binary) = logrun() else { unreachable!("ours is Logrun") };
+                format!("{} {line}", binary.display())
+            }
+            Tools::Apaches(class) => {
+                let (_, rest) = line.split_once(' ').expect("a tool and its options");
+                format!("{} tool {class} {rest}", judge().expect("the judge").display())
+            }
+        }
+    }
+
+    /// Runs a line as a shell does, with `input` typed in.
+    fn typed(&self, tools: Tools, line: &str, input: &str) -> Ended {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("printf '{input}' | {}", self.command(tools, line)));
+        run(&mut shell, &self.place(), PATIENCE).unwrap_or_else(|e| panic!("{line}: {e}"))
+    }
+
+    fn line(&self, line: &str) -> Ended {
+        self.typed(Tools::Ours, line, "")
+    }
+
+    /// The standard output of a line that must end well.
+    #[track_caller]
+    fn ok(&self, line: &str) -> String {
+        let ended = self.line(line);
+        assert_eq!(ended.code, 0, "{line}\n{}", ended.said());
+        ended.stdout
+    }
+
+    /// A line that goes on until the returned guard is dropped.
+    fn in_background(&self, line: &str) -> Background {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("exec {}", self.command(Tools::Ours, line)));
+        Background(
+            shell.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("a process"),
+        )
+    }
+
+    /// Asks until the answer is as wanted.
+    #[track_caller]
+    fn until(&self, line: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let begun = Instant::now();
+        loop {
+            let answer = self.line(line);
+            if wanted(&answer.stdout) {
+                return answer.stdout;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{line}\n{}", answer.said());
+        }
+    }
+}
+
+struct Background(std::process::Child);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn topics() {
+    let course = Course::begin("courses-topics");
+    let create = "kafka-topics --bootstrap-server localhost:9092 --topic my_topic --create --partitions 3 --replication-factor 1";
+    assert!(course.ok(create).ends_with("Created topic my_topic.\n"));
+    let too_many = course.line(&create.replace("my_topic", "other").replace("factor 1", "factor 3"));
+    assert_eq!(too_many.code, 1);
+    assert!(
+        too_many.stdout.contains("Error while executing topic command : Unable to replicate the partition 3 time(s)"),
+        "{}",
+        too_many.said()
+    );
+    assert_eq!(
+        course.ok("kafka-topics --bootstrap-server localhost:9092 --create --topic first"),
+        "Created topic first.\n"
+    );
+    course.ok("kafka-topics.sh --bootstrap-server localhost:9092 --create --topic second --partitions 5");
+    let third =
+        course.line("kafka-topics --bootstrap-server localhost:9092 --create --topic third --replication-factor 2");
+    assert_eq!(third.code, 1, "one broker can't keep two replicas");
+    let described = course.ok("kafka-topics --bootstrap-server localhost:9092 --topic my_topic --describe");
+    assert!(
+        described.starts_with("Topic: my_topic\tTopicId: ")
+            && described.contains("\tPartitionCount: 3\tReplicationFactor: 1\t")
+    );
+    assert_eq!(described.matches("\tTopic: my_topic\tPartition: ").count(), 3);
+    assert_eq!(course.ok("kafka-topics --bootstrap-server localhost:9092 --list"), "first\nmy_topic\nsecond\n");
+    course.ok("kafka-topics --bootstrap-server localhost:9092 --topic my_topic --delete");
+    assert_eq!(course.ok("kafka-topics --bootstrap-server localhost:9092 --list"), "first\nsecond\n");
+    let typo = course.line("kafka-topics --bootstrap-server localhost:9092 --topic first --descbire");
+    assert!(typo.code == 1 && typo.stderr.contains("did you mean --describe?"), "{}", typo.said());
+}
+
+#[test]
+fn configs() {
+    let course = Course::begin("courses-configs");
+    course.ok("kafka-topics --bootstrap-server localhost:9092 --create --topic topic_name");
+    let describe =
+        "kafka-configs -bootstrap-server localhost:9092 --entity-type topics --entity-name topic_name --describe";
+    assert_eq!(course.ok(describe), "Dynamic configs for topic topic_name are:\n");
+    let alter = "kafka-configs --bootstrap-server localhost:9092 --entity-type topics --entity-name topic_name";
+    let done = "Completed updating config for topic topic_name.\n";
+    assert_eq!(course.ok(&format!("{alter} --add-config min.insync.replicas=2 --alter")), done);
+    assert!(
+        course
+            .ok(describe)
+            .contains("  min.insync.replicas=2 sensitive=false synonyms={DYNAMIC_TOPIC_CONFIG:min.insync.replicas=2")
+    );
+    assert_eq!(course.ok(&format!("{alter} --delete-config min.insync.replicas --alter")), done);
+    assert_eq!(course.ok(describe), "Dynamic configs for topic topic_name are:\n");
+    let typo = course.line(&describe.replace("--describe", "--descbire"));
+    assert!(typo.code == 1 && typo.stderr.contains("did you mean --describe?"), "{}", typo.said());
+    assert!(
+        course
+            .ok("kafka-configs --bootstrap-server localhost:9092 --entity-type brokers --entity-name 1 --describe")
+            .starts_with("Dynamic configs for broker 1 are:")
+    );
+}
+
+#[test]
+fn groups() {
+    let course = Course::begin("courses-groups");
+    course.ok("kafka-topics --bootstrap-server localhost:9092 --create --topic my_topic --partitions 2");
+    let reset = "kafka-consumer-groups --bootstrap-server localhost:9092 --topic my_topic --group consumer_group_name --reset-offsets";
+    let told = "\nGROUP               TOPIC           PARTITION  NEW-OFFSET\n\
+                consumer_group_name my_topic        0          0\n\
+                consumer_group_name my_topic        1          0\n";
+    assert_eq!(course.ok(&format!("{reset} --to-earliest --execute")), told);
+    assert_eq!(course.ok("kafka-consumer-groups --bootstrap-server localhost:9092 --list"), "consumer_group_name\n");
+    let described =
+        course.ok("kafka-consumer-groups --bootstrap-server localhost:9092 --describe --group consumer_group_name");
+    assert!(
+        described.contains(
+            "consumer_group_name my_topic        0          0               0               0               -"
+        ),
+        "{described}"
+    );
+    let plan = course.scratch.join("x.csv");
+    std::fs::write(&plan, "my_topic,0,0\nmy_topic,1,0\n").expect("a file");
+    let from_file = format!("--from-file {}", plan.display());
+    for how in ["--to-latest", "--shift-by 0", "--shift-by -1", "--to-current", "--to-offset 0", &from_file] {
+        assert_eq!(course.ok(&format!("{reset} {how} --execute")), told, "{how}");
+    }
+    // Nothing in the partitions: times lead to their ends, and are said to.
+    for how in ["--to-datetime 2026-01-01T00:00:00.000", "--by-duration P1DT2H3M4S", "--by-period P1D"] {
+        let answer = course.ok(&format!("{reset} {how} --dry-run"));
+        assert!(
+            answer.contains("Warn: Partition 0 from topic my_topic is empty.") && answer.ends_with(told),
+            "{how}: {answer}"
+        );
+    }
+    assert_eq!(course.ok(&format!("{reset} --to-current --export")), "my_topic,0,0\nmy_topic,1,0\n\n");
+    // Only with the group stopped: who is in the way is said.
+    let member = course.in_background(
+        "kafka-console-consumer --bootstrap-server 127.0.0.1:9092 --topic my_topic --group consumer_group_name",
+    );
+    let state =
+        "kafka-consumer-groups --bootstrap-server localhost:9092 --describe --group consumer_group_name --state";
+    course.until(state, |answer| answer.contains("Stable"));
+    let refused = course.line(&format!("{reset} --to-earliest --execute"));
+    assert!(refused.stdout.contains("Assignments can only be reset if the group 'consumer_group_name' is inactive, but the current state is Stable."), "{}", refused.said());
+    assert!(refused.stderr.contains("console-consumer at 127.0.0.1"), "{}", refused.said());
+    drop(member);
+    course.until(
+        "kafka-consumer-groups --bootstrap-server localhost:9092 --delete --group consumer_group_name",
+        |answer| answer == "Deletion of requested consumer groups ('consumer_group_name') was successful.\n",
+    );
+    // Without --group, a group with a random name appears.
+    let _reader = course.in_background("kafka-console-consumer --bootstrap-server 127.0.0.1:9092 --topic my_topic");
+    course.until("kafka-consumer-groups --bootstrap-server localhost:9092 --list", |answer| {
+        answer.starts_with("console-consumer-")
+    });
+}
+
+/// Lines that both tools answer, with the class of Apache's; asked of the same broker one after the other.
+const SAME: [(&str, &str); 12] = [
+    ("TopicCommand", "kafka-topics --bootstrap-server localhost:9092 --list"),
+    ("TopicCommand", "kafka-topics --bootstrap-server localhost:9092 --describe --topic my_topic"),
+    ("TopicCommand", "kafka-topics --bootstrap-server localhost:9092 --create --topic my_topic"),
+    ("TopicCommand", "kafka-topics --bootstrap-server localhost:9092 --delete --topic nothing"),
+    (
+        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+        "kafka-consumer-groups --bootstrap-server localhost:9092 --list",
+    ),
+    (
+        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+        "kafka-consumer-groups --bootstrap-server localhost:9092 --describe --group g",
+    ),
+    (
+        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+        "kafka-consumer-groups --bootstrap-server localhost:9092 --topic my_topic --group g --reset-offsets --to-latest --dry-run",
+    ),
+    (
+        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+        "kafka-consumer-groups --bootstrap-server localhost:9092 --group g --describe --state",
+    ),
+    (
+        "ConfigCommand",
+        "kafka-configs -bootstrap-server localhost:9092 --entity-type topics --entity-name my_topic --describe",
+    ),
+    (
+        "ConfigCommand",
+        "kafka-configs --bootstrap-server localhost:9092 --entity-type topics --entity-name my_topic --describe --all",
+    ),
+    ("GetOffsetShell", "kafka-get-offsets --bootstrap-server localhost:9092"),
+    ("ClusterTool", "kafka-cluster cluster-id --bootstrap-server localhost:9092"),
+];
+
+#[test]
+#[ignore = "needs the judge, whose tools take seconds to start"]
+fn as_apache_kafkas_own_tools() {
+    let course = Course::begin("courses-same");
+    course.ok("kafka-topics --bootstrap-server localhost:9092 --create --topic my_topic --partitions 2 --config retention.ms=1000");
+    course.ok("kafka-consumer-groups --bootstrap-server localhost:9092 --topic my_topic --group g --reset-offsets --to-earliest --execute");
+    for (class, line) in SAME {
+        let (ours, apaches) = (course.line(line), course.typed(Tools::Apaches(class), line, ""));
+        // Apache's order is that of a hash table.
+        let sorted = |text: &str| {
+            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(
+            (ours.code, sorted(&ours.stdout)),
+            (apaches.code, sorted(&apaches.stdout)),
+            "{line}\n{}",
+            apaches.stderr
+        );
+        println!("{:>5} ms, {:>5} ms: {line}", ours.took.as_millis(), apaches.took.as_millis());
+    }
+}
