@@ -12,7 +12,7 @@ pub(super) static BROKER_OPTIONS: &[ConfigKey] = broker_options![
     ("logrun.durability", String, Text("write"), OneOf(DURABILITIES), High, ClusterWide, ACTIVE,
      "When a record is acknowledged: `memory` once it can be read, `write` once the system has it (a killed process loses nothing), `sync` once the device has it (a power cut loses nothing)."),
     ("logrun.cache.bytes", Long, Text("-1"), AtLeast(-1), High, ReadOnly, ACTIVE,
-     "How much memory holds the newest records for those who read at the end of a log; shared between all partitions, and given back when there is nothing to hold. -1 is a quarter of the machine's memory or of the container's limit; 0 keeps nothing that the files have."),
+     "How much memory holds the newest records for those who read at the end of a log; shared between all partitions, and given back when there is nothing to hold. -1 is a quarter of the machine's memory or of the container's limit, but not more than 256 MiB; 0 keeps nothing that the files have."),
     ("logrun.disk.reserve.bytes", Long, Text("-1"), AtLeast(-1), High, ClusterWide, ACTIVE,
      "How much of each file system is kept free of what clients write: below it produce is answered with KAFKA_STORAGE_ERROR, which clients try again, until there is room; committed offsets and metadata may use it. -1 is a hundredth of the file system, at least 16 MiB (but not more than a tenth of it) and at most 1 GiB; 0 keeps nothing."),
     ("logrun.journal.bytes", Long, Text("134217728"), AtLeast(0), Medium, ReadOnly, ACTIVE,
