@@ -86,11 +86,11 @@ impl Coordinators {
         key_type: i8,
         keys: &[&CoordinatorKey],
     ) -> Result<Vec<(CoordinatorKey, Result<NodeId, Error>)>, Error> {
-        let names = keys.iter().map(|key| key.parts().1.clone());
+        let mut names = keys.iter().map(|key| key.parts().1.clone());
         let request = if version >= BATCHES_SINCE {
             FindCoordinatorRequest { key_type, coordinator_keys: names.collect(), ..Default::default() }
         } else {
-            FindCoordinatorRequest { key_type, key: names.last().unwrap_or_default(), ..Default::default() }
+            FindCoordinatorRequest { key_type, key: names.next_back().unwrap_or_default(), ..Default::default() }
         };
         let only = VersionRange::new(version, version);
         let response = connection.call(&request, only, client.request_timeout()).await?;

@@ -80,7 +80,7 @@ pub(crate) struct Metadata {
 impl Metadata {
     /// Metadata, and the task that keeps it, which ends when the metadata is dropped.
     pub(crate) fn start(io: &Io, policy: Policy, pool: Arc<Pool>) -> Arc<Self> {
-        let this = Arc::new(Self {
+        Arc::new(Self {
             io: io.clone(),
             policy,
             pool,
@@ -88,8 +88,7 @@ impl Metadata {
             interest: Mutex::default(),
             asked: Notify::new(),
             asked_at: Mutex::new(0),
-        });
-        this
+        })
     }
 
     pub(crate) fn policy(&self) -> &Policy {

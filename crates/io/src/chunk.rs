@@ -32,7 +32,7 @@ pub const SMALL_CHUNK_BYTES: usize = BLOCK_BYTES[0];
 /// Chunks begin at multiples of this, the unit of writes past the page cache.
 pub const CHUNK_ALIGN_BYTES: usize = 4096;
 /// How many regions are kept for the next user instead of being given back.
-const FREE_REGIONS_MAX: usize = 4;
+const FREE_REGIONS_MAX: usize = 32;
 
 /// A mapping of the system's memory.
 #[derive(Debug)]

@@ -58,15 +58,18 @@ pub fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<SnapshotId>, RaftError> {
     Ok(ids)
 }
 
-/// The snapshot's metadata records, and the voters that it names.
-pub fn read(disk: &dyn Disk, dir: &Path, id: SnapshotId) -> Result<(Vec<MetadataRecord>, Vec<i32>), RaftError> {
+/// A snapshot's metadata records, and the voters that it names.
+pub type RecordsAndVoters = (Vec<MetadataRecord>, Vec<i32>);
+
+/// What the snapshot holds.
+pub fn read(disk: &dyn Disk, dir: &Path, id: SnapshotId) -> Result<RecordsAndVoters, RaftError> {
     let path = id.path(dir);
     let gone = || RaftError::Snapshot { path: path.clone(), reason: "it is gone".into() };
     read_file(disk, &path)?.ok_or_else(gone)
 }
 
 /// As [`read`], of the file at `path`; `None` if it is not there.
-pub fn read_file(disk: &dyn Disk, path: &Path) -> Result<Option<(Vec<MetadataRecord>, Vec<i32>)>, RaftError> {
+pub fn read_file(disk: &dyn Disk, path: &Path) -> Result<Option<RecordsAndVoters>, RaftError> {
     let broken = |reason: String| RaftError::Snapshot { path: path.to_owned(), reason };
     let bytes =
         read_all(disk, path).map_err(|source| RaftError::Io { action: "read", path: path.to_owned(), source })?;

@@ -539,11 +539,10 @@ impl Admin {
                 name: name.clone(),
                 partitions: p
                     .into_iter()
-                    .map(|(partition_index, ())| OffsetDeleteRequestPartition { partition_index, ..Default::default() })
+                    .map(|(partition_index, ())| OffsetDeleteRequestPartition { partition_index })
                     .collect(),
-                ..Default::default()
             });
-        let request = OffsetDeleteRequest { group_id: group.clone(), topics: topics.collect(), ..Default::default() };
+        let request = OffsetDeleteRequest { group_id: group.clone(), topics: topics.collect() };
         let target = Target::Coordinator(CoordinatorKey::Group(group.clone()));
         let response = self.ask(target, request, |r| check(r.error_code, None)).await?;
         let all = response.topics.iter().flat_map(|t| t.partitions.iter().map(|p| (t.name.clone(), p)));

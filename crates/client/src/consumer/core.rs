@@ -265,7 +265,7 @@ impl Core {
         self.auto_commit_due = Some(now.plus_ms(interval_ms.into()));
         let rebalancing = self.membership.as_ref().is_some_and(Membership::is_rebalancing);
         let offsets = self.consumed();
-        if !offsets.is_empty() && !(rebalancing && self.subscription.is_group_managed()) {
+        if !(offsets.is_empty() || rebalancing && self.subscription.is_group_managed()) {
             self.auto_committing = true;
             let ticket = self.ticket();
             self.work.push(Work::Commit(ticket, offsets));

@@ -204,11 +204,14 @@ pub(crate) async fn committed(
     Ok(found)
 }
 
+/// Partitions, each with what is asked of it, by their leaders.
+type ByLeader<'a, T> = BTreeMap<NodeId, Vec<(&'a TopicPartition, T)>>;
+
 /// Partitions by their leaders; those without one are an error.
 fn by_leader<'a, T>(
     cluster: &Cluster,
     list: impl IntoIterator<Item = (&'a TopicPartition, T)>,
-) -> Result<BTreeMap<NodeId, Vec<(&'a TopicPartition, T)>>, Error> {
+) -> Result<ByLeader<'a, T>, Error> {
     let mut nodes: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();
     for (tp, item) in list {
         let Some(leader) = cluster.leader(&tp.topic, tp.partition) else {

@@ -48,7 +48,7 @@ fn by_topic<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> BTr
 pub fn write_subscription(s: &MemberSubscription) -> Result<Bytes, EncodeError> {
     let owned = by_topic(&s.owned_partitions)
         .into_iter()
-        .map(|(topic, partitions)| OwnedTopic { topic: topic.clone(), partitions, ..Default::default() })
+        .map(|(topic, partitions)| OwnedTopic { topic: topic.clone(), partitions })
         .collect();
     let mut topics = s.topics.clone();
     topics.sort();
@@ -58,7 +58,6 @@ pub fn write_subscription(s: &MemberSubscription) -> Result<Bytes, EncodeError> 
         owned_partitions: owned,
         generation_id: s.generation_id.get(),
         rack_id: s.rack_id.clone(),
-        ..Default::default()
     })
 }
 
@@ -90,7 +89,7 @@ pub fn read_subscription(bytes: &Bytes) -> Result<MemberSubscription, DecodeErro
 pub fn write_assignment(partitions: &[TopicPartition]) -> Result<Bytes, EncodeError> {
     let assigned_partitions = by_topic(partitions)
         .into_iter()
-        .map(|(topic, partitions)| AssignedTopic { topic: topic.clone(), partitions, ..Default::default() })
+        .map(|(topic, partitions)| AssignedTopic { topic: topic.clone(), partitions })
         .collect();
     write(&ConsumerProtocolAssignment { assigned_partitions, ..Default::default() })
 }

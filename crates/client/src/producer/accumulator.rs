@@ -309,19 +309,17 @@ impl Accumulator {
             *bytes += batch.size();
             batch.closed = true;
             batch.attempts += 1;
-            if let (true, Some((id, epoch))) = (self.settings.idempotent, self.producer) {
-                if batch.stamp.is_none() {
-                    // A raised epoch is taken when nothing is under way under the old one.
-                    if q.reset || (q.epoch != epoch && q.unresolved.is_empty()) {
-                        q.epoch = epoch;
-                        q.next = Sequence(0);
-                        q.reset = false;
-                        q.acknowledged = false;
-                    }
-                    batch.stamp = Some(Stamp { id, epoch: q.epoch, sequence: q.next });
-                    q.unresolved.push_back(q.next);
-                    q.next = q.next.plus(batch.count);
+            if let (true, Some((id, epoch)), None) = (self.settings.idempotent, self.producer, &batch.stamp) {
+                // A raised epoch is taken when nothing is under way under the old one.
+                if q.reset || (q.epoch != epoch && q.unresolved.is_empty()) {
+                    q.epoch = epoch;
+                    q.next = Sequence(0);
+                    q.reset = false;
+                    q.acknowledged = false;
                 }
+                batch.stamp = Some(Stamp { id, epoch: q.epoch, sequence: q.next });
+                q.unresolved.push_back(q.next);
+                q.next = q.next.plus(batch.count);
             }
             q.in_flight += 1;
             batches.push(Outgoing { queue: at, tp: q.tp.clone(), batch });

@@ -35,6 +35,7 @@ pub(super) type Waiting = Option<usize>;
 impl Sticky {
     /// The partition of `record`. `waiting` has one entry for each partition; `full` says whether the batch that is open
     /// in a partition has no room for the record. `bytes` are the record's, `batch_size` the configured size.
+    #[expect(clippy::too_many_arguments, reason = "one caller, which has them all at hand")]
     pub(super) fn choose(
         &mut self,
         choice: &Choice,

@@ -72,7 +72,7 @@ impl SaslPlaintext {
         let refused = |link: &Link, reason: String| Error::Authentication { address: link.address.clone(), reason };
         // Version 0 would go on without frames.
         let version = versions.pick::<SaslHandshakeRequest>(VersionRange::new(1, i16::MAX))?;
-        let handshake = SaslHandshakeRequest { mechanism: self.name.clone(), ..Default::default() };
+        let handshake = SaslHandshakeRequest { mechanism: self.name.clone() };
         let response = link.call(version, &handshake, timeout).await?;
         if let Err(e) = crate::check(response.error_code, None) {
             let theirs: Vec<&str> = response.mechanisms.iter().map(Str::as_str).collect();

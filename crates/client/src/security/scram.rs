@@ -133,7 +133,7 @@ pub(super) fn base64_encode(bytes: &[u8]) -> String {
 
 fn base64_decode(text: &str) -> Option<Vec<u8>> {
     let text = text.as_bytes();
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     let letters = text.len() - text.iter().rev().take(2).take_while(|c| **c == b'=').count();

@@ -96,7 +96,7 @@ impl Dump<'_> {
     }
 
     fn length_is_whole(&mut self, path: &Path, len: usize, entry: usize) -> Result<(), DumpError> {
-        if len % entry != 0 {
+        if !len.is_multiple_of(entry) {
             let reason = format!("its length of {len} bytes is no multiple of an entry's {entry}");
             return Err(DumpError::corrupt(path, reason));
         }

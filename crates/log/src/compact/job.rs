@@ -80,6 +80,7 @@ pub enum Step {
 
 /// What is under way.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each job under way")]
 enum Phase {
     Start,
     /// Reading segment `at`.

@@ -76,7 +76,9 @@ fn redo_log(disk: &dyn Disk, dir: &Path, entries: &[(Head, Bytes)]) -> io::Resul
     let Some(topic_id) = topic_id(disk, dir)? else { return Ok(0) };
     let mut bytes = 0;
     let mut promised: BTreeMap<Offset, Arc<dyn File>> = BTreeMap::new();
-    let mut open: Option<(Offset, Option<Arc<dyn File>>, u64)> = None;
+    /// A segment, its file if it is there, and how long that is.
+    type Open = (Offset, Option<Arc<dyn File>>, u64);
+    let mut open: Option<Open> = None;
     for (head, payload) in entries.iter().filter(|(h, _)| h.topic_id == topic_id) {
         if open.as_ref().is_none_or(|(segment, ..)| *segment != head.segment) {
             open = match disk.open(&segment_path(dir, head.segment, LOG_SUFFIX), OpenMode::Write) {

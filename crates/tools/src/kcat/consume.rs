@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// Why reading ended.
 enum End {
     Count,
-    EndOfPartitions,
+    Partitions,
     Interrupted,
     OutputClosed,
 }
@@ -147,7 +147,7 @@ async fn read(consumer: Consumer, args: &Args) -> Result<(), String> {
     let closed = consumer.close(CloseOptions::default()).await.map_err(|e| client_error(&e));
     match ended? {
         End::OutputClosed => Ok(()),
-        End::Interrupted | End::Count | End::EndOfPartitions => closed,
+        End::Interrupted | End::Count | End::Partitions => closed,
     }
 }
 
@@ -314,6 +314,6 @@ impl<'a> Reader<'a> {
                 eprintln!("% Reached end of topic {} [{}] at offset {offset}{exiting}", tp.topic, tp.partition);
             }
         }
-        Ok(exits.then_some(End::EndOfPartitions))
+        Ok(exits.then_some(End::Partitions))
     }
 }

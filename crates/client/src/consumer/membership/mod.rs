@@ -115,6 +115,7 @@ pub(crate) enum Event {
 
 /// What the shell must do, in this order.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a few a second, done at once")]
 pub(crate) enum Effect {
     /// Send to the coordinator; [`Event::Answered`] with this number must follow once.
     Send(u64, Request),

@@ -235,7 +235,7 @@ impl Modern {
             request.subscribed_topic_names = Some(self.wish.topics.iter().cloned().collect());
             // An expression that is no longer wanted is taken back by an empty one.
             let had = self.told_wish.as_ref().is_some_and(|w| w.regex.is_some());
-            request.subscribed_topic_regex = self.wish.regex.clone().or(had.then(|| Str::EMPTY));
+            request.subscribed_topic_regex = self.wish.regex.clone().or(had.then_some(Str::EMPTY));
         }
         // What the application has not been told of yet is not acknowledged.
         let settled = self.phase == Phase::Idle;
