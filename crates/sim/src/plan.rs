@@ -85,7 +85,7 @@ pub struct Plan {
     pub phases: Vec<PhasePlan>,
     /// `logrun.journal.bytes`: none, one that is used round and round, or one that is not.
     pub journal_bytes: u64,
-    /// The cleaner hurries: committed offsets are compacted while they are written, several times in a phase.
+    /// The cleaner hurries.
     pub compacts: bool,
 }
 
@@ -146,7 +146,6 @@ impl Plan {
                 ("log.cleaner.min.cleanable.ratio", "0.01"),
                 ("log.cleaner.delete.retention.ms", "500"),
                 ("log.flush.offset.checkpoint.interval.ms", "300"),
-                ("offsets.topic.segment.bytes", "1500"),
             ] {
                 settings.push((key.into(), value.into()));
             }

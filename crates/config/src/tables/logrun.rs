@@ -15,8 +15,8 @@ pub(super) static BROKER_OPTIONS: &[ConfigKey] = broker_options![
      "How much memory holds the newest records for those who read at the end of a log; shared between all partitions, and given back when there is nothing to hold. -1 is a quarter of the machine's memory or of the container's limit, but not more than 256 MiB; 0 keeps nothing that the files have."),
     ("logrun.disk.reserve.bytes", Long, Text("-1"), AtLeast(-1), High, ClusterWide, ACTIVE,
      "How much of each file system is kept free of what clients write: below it produce is answered with KAFKA_STORAGE_ERROR, which clients try again, until there is room; committed offsets and metadata may use it. -1 is a hundredth of the file system, at least 16 MiB (but not more than a tenth of it) and at most 1 GiB; 0 keeps nothing."),
-    ("logrun.journal.bytes", Long, Text("134217728"), AtLeast(0), Medium, ReadOnly, ACTIVE,
-     "The size of each log directory's journal, which takes what is produced until the partitions' own files get it in large writes: so an append costs a fraction, and `logrun.durability=sync` one device flush for all partitions together. A clean stop leaves none. 0 writes every append to its partition's file at once."),
+    ("logrun.journal.bytes", Long, Text("0"), AtLeast(0), Medium, ReadOnly, ACTIVE,
+     "The size of each log directory's journal, which takes what is produced until the partitions' own files get it in large writes: so an append costs a fraction, and `logrun.durability=sync` one device flush for all partitions together. A clean stop leaves none. 0 writes every append to its partition's file at once. What waits in a journal is not yet counted against `logrun.disk.reserve.bytes`, and `logrun log` does not see it: try 134217728 where `sync` is wanted for many partitions."),
     ("logrun.partition.idle.close.ms", Long, Text("300000"), AtLeast(1), Low, ReadOnly, ACTIVE,
      "How long a partition must go unused until its log is closed, so that it takes no memory and no descriptor; its next use opens it again."),
 ];
