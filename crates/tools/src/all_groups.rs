@@ -38,10 +38,10 @@ fn run(args: &[OsString]) -> ExitCode {
     crate::tool(&SYNTAX, args, |given, out| {
         given.one_action(&["list"], "--list.")?;
         given.require(&["bootstrap-server"])?;
-        if let Some(kind) = given.value("group-type")? {
-            if !TYPES.iter().any(|t| t.eq_ignore_ascii_case(kind)) {
-                return Err(given.syntax.wrong("--group-type must be a valid group type."));
-            }
+        if let Some(kind) = given.value("group-type")?
+            && !TYPES.iter().any(|t| t.eq_ignore_ascii_case(kind))
+        {
+            return Err(given.syntax.wrong("--group-type must be a valid group type."));
         }
         for option in ["consumer", "share", "streams"] {
             given.exclusive(option, &["consumer", "share", "streams", "group-type", "protocol"])?;

@@ -62,13 +62,6 @@ impl Topics {
     }
 }
 
-/// One partition's answer to ListOffsets.
-#[derive(Clone, Copy, Debug)]
-pub struct Listed {
-    pub offset: i64,
-    pub timestamp: i64,
-}
-
 /// `ListOffsets` for earliest and latest.
 pub const EARLIEST: i64 = -2;
 pub const LATEST: i64 = -1;
@@ -81,7 +74,7 @@ pub async fn list_offsets(
     session: &Session,
     leaders: &Topics,
     wanted: impl IntoIterator<Item = (Partition, i64)>,
-) -> Result<BTreeMap<Partition, Result<Listed, i16>>, Failure> {
+) -> Result<BTreeMap<Partition, Result<i64, i16>>, Failure> {
     let mut found = BTreeMap::new();
     let mut nodes: BTreeMap<i32, BTreeMap<String, Vec<(i32, i64)>>> = BTreeMap::new();
     for (partition, timestamp) in wanted {
@@ -118,7 +111,7 @@ pub async fn list_offsets(
         for topic in response.topics {
             for p in topic.partitions {
                 let result = match p.error_code {
-                    0 => Ok(Listed { offset: p.offset, timestamp: p.timestamp }),
+                    0 => Ok(p.offset),
                     code => Err(code),
                 };
                 found.insert((topic.name.to_string(), p.partition_index), result);

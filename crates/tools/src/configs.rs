@@ -12,7 +12,6 @@ use std::process::ExitCode;
 use logrun_client::Error;
 use logrun_model::validate_topic_name;
 use logrun_wire::ErrorCode;
-use logrun_wire::messages as m;
 
 use self::entities::{Entities, Entity, Kind};
 use crate::cluster::{
@@ -179,11 +178,11 @@ async fn describe(given: &Given<'_>, out: &mut Out, session: &Session, entities:
         return quotas::describe(out, session, entities).await;
     };
     let all = given.has("all");
-    if let (Some(name), false) = (name.as_deref(), all) {
-        if !exists(session, *kind, name).await? {
-            let singular = kind.singular();
-            return Ok(writeln!(out, "The {singular} '{name}' doesn't exist and doesn't have dynamic config.")?);
-        }
+    if let (Some(name), false) = (name.as_deref(), all)
+        && !exists(session, *kind, name).await?
+    {
+        let singular = kind.singular();
+        return Ok(writeln!(out, "The {singular} '{name}' doesn't exist and doesn't have dynamic config.")?);
     }
     let names = match name {
         Some(name) => vec![name.clone()],

@@ -100,7 +100,7 @@ async fn print(given: &Given<'_>, out: &mut Out) -> Result<(), Failure> {
     lines.sort_by(|a, b| a.0.cmp(&b.0));
     for (name, (topic, partition), result) in lines {
         match result {
-            Ok(listed) if listed.offset >= 0 => writeln!(out, "{topic}:{partition}:{}", listed.offset)?,
+            Ok(offset) if *offset >= 0 => writeln!(out, "{topic}:{partition}:{offset}")?,
             Ok(_) => {}
             Err(code) => eprintln!(
                 "Skip getting offsets for topic-partition {name} due to error: {}",

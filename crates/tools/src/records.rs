@@ -73,6 +73,9 @@ fn plan(json: &Value) -> Result<BTreeMap<Partition, i64>, Failure> {
     Ok(plan)
 }
 
+/// Topics, and of each the partitions with the offsets before which records go.
+type Wanted<'p> = BTreeMap<&'p str, Vec<(i32, i64)>>;
+
 async fn delete(given: &Given<'_>, out: &mut Out) -> Result<(), Failure> {
     let plan = plan(&files::json(given.value("offset-json-file")?.unwrap_or_default())?)?;
     let session = Session::of(given)?;
@@ -81,7 +84,7 @@ async fn delete(given: &Given<'_>, out: &mut Out) -> Result<(), Failure> {
     let cluster = metadata(&session, Some(&topics.into_iter().collect::<Vec<_>>())).await?;
     let leaders = Topics::of(&cluster);
     let mut results: BTreeMap<Partition, Result<i64, i16>> = BTreeMap::new();
-    let mut nodes: BTreeMap<i32, BTreeMap<&str, Vec<(i32, i64)>>> = BTreeMap::new();
+    let mut nodes: BTreeMap<i32, Wanted<'_>> = BTreeMap::new();
     for (partition, offset) in &plan {
         match leaders.0.get(partition) {
             None => {
@@ -96,7 +99,7 @@ async fn delete(given: &Given<'_>, out: &mut Out) -> Result<(), Failure> {
             }
         }
     }
-    let ask = |(node, topics): (i32, BTreeMap<&str, Vec<(i32, i64)>>)| {
+    let ask = |(node, topics): (i32, Wanted<'_>)| {
         let topics = topics.into_iter().map(|(name, partitions)| m::delete_records_request::DeleteRecordsTopic {
             name: name.into(),
             partitions: partitions

@@ -145,7 +145,7 @@ async fn act(given: &Given<'_>, out: &mut Out) -> Result<(), Failure> {
         None if given.has("alter") => alter(given, &session).await,
         None if given.has("list") => {
             let cluster = metadata(&session, None).await?;
-            let names: Vec<&str> = chosen(given, &cluster)?.into_iter().map(|t| name(t)).collect();
+            let names: Vec<&str> = chosen(given, &cluster)?.into_iter().map(name).collect();
             Ok(writeln!(out, "{}", names.join("\n"))?)
         }
         None if given.has("describe") => describe(given, out, &session).await,

@@ -294,7 +294,7 @@ async fn abort(given: &Given<'_>, session: &Session) -> Result<(), Failure> {
         coordinator_epoch: coordinator_epoch.max(0),
         ..Default::default()
     };
-    let leader = logrun_client::TopicPartition::new(partition.0.as_str(), partition.1.into());
+    let leader = logrun_client::TopicPartition::new(partition.0.as_str(), partition.1);
     let request = m::WriteTxnMarkersRequest { markers: vec![marker], ..Default::default() };
     let what = format!("Failed to abort transaction of producer {producer_id} on partition {name}");
     let response = session.call(Target::Leader(leader), request).await.map_err(|e| because(&what)(failure(&e)))?;

@@ -142,13 +142,11 @@ impl Entities {
             return wrong("More entity names specified than entity types");
         }
         let named = names.iter().any(|n| !n.is_empty());
-        if matches!(first, Kind::Brokers | Kind::BrokerLoggers) {
-            if let Some(name) = names.iter().find(|n| !n.is_empty() && n.parse::<i32>().is_err()) {
-                let kind = first.plural();
-                return wrong(&format!(
-                    "The entity name for {kind} must be a valid integer broker id, but it is: {name}"
-                ));
-            }
+        if matches!(first, Kind::Brokers | Kind::BrokerLoggers)
+            && let Some(name) = names.iter().find(|n| !n.is_empty() && n.parse::<i32>().is_err())
+        {
+            let kind = first.plural();
+            return wrong(&format!("The entity name for {kind} must be a valid integer broker id, but it is: {name}"));
         }
         let kind = first.plural();
         if given.has("describe") {

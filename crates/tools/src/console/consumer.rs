@@ -242,7 +242,7 @@ async fn consume(given: &Given<'_>, out: &mut Out, plan: Plan) -> Result<(), Fai
     let topic = given.value("topic")?.unwrap_or_default();
     match (plan.partition, given.value("include")?) {
         (Some((partition, from)), _) => {
-            let tp = TopicPartition::new(topic, partition.into());
+            let tp = TopicPartition::new(topic, partition);
             consumer.assign([tp.clone()]).map_err(|e| failure(&e))?;
             match from {
                 From::Earliest => consumer.seek_to_beginning([&tp]),
@@ -319,7 +319,6 @@ fn print(
             record.headers().map(|(k, v)| (String::from_utf8_lossy(k).into_owned(), v)).collect();
         let headers: Vec<(&str, Option<&[u8]>)> = names.iter().map(|(k, v)| (k.as_str(), *v)).collect();
         let shown = Shown {
-            topic: record.topic(),
             partition: record.partition(),
             offset: record.offset().get(),
             timestamp: record.timestamp().get(),

@@ -9,7 +9,6 @@ use crate::files::Properties;
 /// A record to print.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'r> {
-    pub topic: &'r str,
     pub partition: i32,
     pub offset: i64,
     pub timestamp: i64,
@@ -239,7 +238,6 @@ mod tests {
     fn show(properties: &[&str]) -> String {
         let headers: [(&str, Option<&[u8]>); 2] = [("h", Some(b"1")), ("n", None)];
         let record = Shown {
-            topic: "t",
             partition: 2,
             offset: 7,
             timestamp: 99,

@@ -2,7 +2,6 @@
 
 pub mod consumer;
 pub mod formatter;
-pub mod reader;
 
 use crate::failure::Failure;
 use crate::files::{self, Properties};

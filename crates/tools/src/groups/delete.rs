@@ -80,18 +80,10 @@ pub async fn offsets(given: &Given<'_>, out: &mut Out, session: &Session) -> Res
         name: name.into(),
         partitions: partitions
             .into_iter()
-            .map(|partition_index| m::offset_delete_request::OffsetDeleteRequestPartition {
-                partition_index,
-                ..Default::default()
-            })
+            .map(|partition_index| m::offset_delete_request::OffsetDeleteRequestPartition { partition_index })
             .collect(),
-        ..Default::default()
     };
-    let request = m::OffsetDeleteRequest {
-        group_id: group.into(),
-        topics: topics.into_iter().map(topic).collect(),
-        ..Default::default()
-    };
+    let request = m::OffsetDeleteRequest { group_id: group.into(), topics: topics.into_iter().map(topic).collect() };
     let response = session.group(group, request).await?;
     let mut first = response.error_code;
     for topic in &response.topics {

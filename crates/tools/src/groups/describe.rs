@@ -77,7 +77,7 @@ async fn offsets<'g>(session: &Session, group: &'g Group) -> Result<Vec<Row<'g>>
     let row = |partition: &Partition, member: Option<&'g Member>| Row {
         partition: Some(partition.clone()),
         committed: committed.get(partition).copied(),
-        end: ends.get(partition).and_then(|r| r.as_ref().ok()).map(|l| l.offset),
+        end: ends.get(partition).and_then(|r| r.as_ref().ok()).copied(),
         member,
     };
     let mut members: Vec<&Member> = group.members.iter().filter(|m| !m.assignment.is_empty()).collect();

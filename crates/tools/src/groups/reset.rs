@@ -15,7 +15,7 @@ use super::chosen;
 use super::lookup::{Committed, commit, committed, describe};
 use super::plan::{Plan, bounded, of_csv, partitions_of, to_csv};
 use crate::Out;
-use crate::cluster::{EARLIEST, LATEST, Listed, Partition, Topics, list_groups, list_offsets, partitions};
+use crate::cluster::{EARLIEST, LATEST, Partition, Topics, list_groups, list_offsets, partitions};
 use crate::datetime::{self, Civil};
 use crate::failure::Failure;
 use crate::files;
@@ -229,18 +229,14 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    async fn ask(&self, scope: &BTreeSet<Partition>, time: i64) -> Result<BTreeMap<Partition, Listed>, Failure> {
+    async fn offsets(&self, scope: &BTreeSet<Partition>, time: i64) -> Result<BTreeMap<Partition, i64>, Failure> {
         let wanted = scope.iter().map(|p| (p.clone(), time));
         let listed = list_offsets(self.session, self.leaders, wanted).await?;
-        let good = |(partition, result): (Partition, Result<Listed, i16>)| match result {
-            Ok(listed) => Ok((partition, listed)),
+        let good = |(partition, result): (Partition, Result<i64, i16>)| match result {
+            Ok(offset) => Ok((partition, offset)),
             Err(code) => Err(Failure::new(crate::errors::message(code, None))),
         };
         listed.into_iter().map(good).collect()
-    }
-
-    async fn offsets(&self, scope: &BTreeSet<Partition>, time: i64) -> Result<BTreeMap<Partition, i64>, Failure> {
-        Ok(self.ask(scope, time).await?.into_iter().map(|(p, l)| (p, l.offset)).collect())
     }
 
     /// The first records since `time`; the end of partitions that have none.

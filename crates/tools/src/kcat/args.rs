@@ -128,8 +128,7 @@ pub fn parse(words: &[String]) -> Result<Asked, String> {
                 _ => return Err(format!("{word} is not an option: kcat's are single letters; `kcat -h` lists them")),
             }
         }
-        let mut letters = letters.char_indices();
-        while let Some((at, letter)) = letters.next() {
+        for (at, letter) in letters.char_indices() {
             if !WITH_VALUE.contains(letter) {
                 if let Some(asked) = args.flag(letter)? {
                     return Ok(asked);
