@@ -59,6 +59,7 @@ pub const TOOLS: &[Tool] = &[
     cluster_tool::TOOL,
     configs::TOOL,
     console::consumer::TOOL,
+    console::producer::TOOL,
     groups::TOOL,
     records::TOOL,
     features::TOOL,

@@ -2,6 +2,8 @@
 
 pub mod consumer;
 pub mod formatter;
+pub mod producer;
+pub mod reader;
 
 use crate::failure::Failure;
 use crate::files::{self, Properties};

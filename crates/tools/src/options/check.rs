@@ -81,10 +81,12 @@ impl Given<'_> {
     /// The options given by an old name, as Kafka announces them.
     pub fn deprecations(&self) -> Vec<String> {
         let mut said = Vec::new();
+        // Kafka's console producer has words of its own.
+        let word = if self.syntax.tool == "kafka-console-producer" { "Warning:" } else { "Option" };
         for option in self.syntax.options.iter().filter(|o| self.has(o.name)) {
             if let Some(new) = option.instead {
                 said.push(format!(
-                    "Option --{} is deprecated and will be removed in a future version. Use --{new} instead.",
+                    "{word} --{} is deprecated and will be removed in a future version. Use --{new} instead.",
                     option.name
                 ));
             }
