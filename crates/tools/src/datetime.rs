@@ -58,6 +58,45 @@ impl Civil {
             self.year, self.month, self.day, self.hour, self.minute, self.second, self.millisecond
         )
     }
+
+    /// Java's `SimpleDateFormat` for the letters of dates and times; anything else stays as it is.
+    pub fn java(&self, pattern: &str) -> String {
+        let mut out = String::new();
+        let mut rest = pattern;
+        while let Some(letter) = rest.chars().next() {
+            let run = rest.len() - rest.trim_start_matches(letter).len();
+            let (this, after) = rest.split_at(run);
+            let count = this.chars().count();
+            rest = after;
+            let number = match letter {
+                'y' if count == 2 => self.year % 100,
+                'y' | 'u' => self.year,
+                'M' => i64::from(self.month),
+                'd' => i64::from(self.day),
+                'H' => i64::from(self.hour),
+                'h' => i64::from((self.hour + 11) % 12 + 1),
+                'm' => i64::from(self.minute),
+                's' => i64::from(self.second),
+                'S' => i64::from(self.millisecond),
+                '\'' if count == 1 => {
+                    let (quoted, after) = rest.split_once('\'').unwrap_or((rest, ""));
+                    out.push_str(quoted);
+                    rest = after;
+                    continue;
+                }
+                'Z' | 'X' => {
+                    out.push_str(if letter == 'X' { "Z" } else { "+0000" });
+                    continue;
+                }
+                _ => {
+                    out.push_str(this);
+                    continue;
+                }
+            };
+            out.push_str(&format!("{number:0count$}"));
+        }
+        out
+    }
 }
 
 /// Milliseconds since 1970 of `YYYY-MM-DDTHH:mm:SS.sss` with `Z`, `+hh:mm`, `+hhmm`, `+hh` or nothing (UTC) behind it.
@@ -153,5 +192,8 @@ mod tests {
         for ms in [0, 1_709_209_815_250, -1, 253_402_300_799_999, 951_868_800_000] {
             assert_eq!(parse(&Civil::of(ms).iso()), Ok(ms));
         }
+        let time = Civil::of(1_709_209_815_250);
+        assert_eq!(time.java("yyyy-MM-dd HH:mm:ss:SSS"), "2024-02-29 12:30:15:250");
+        assert_eq!(time.java("yy/M/d 'at' h"), "24/2/29 at 12");
     }
 }

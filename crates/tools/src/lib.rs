@@ -24,6 +24,7 @@ mod kcat;
 mod log_dirs;
 mod offsets;
 pub mod options;
+mod perf;
 mod quorum;
 mod reassign;
 mod records;
@@ -61,13 +62,16 @@ pub const TOOLS: &[Tool] = &[
     console::consumer::TOOL,
     console::producer::TOOL,
     groups::TOOL,
+    perf::consumer::TOOL,
     records::TOOL,
+    perf::end_to_end::TOOL,
     features::TOOL,
     offsets::TOOL,
     all_groups::TOOL,
     election::TOOL,
     log_dirs::TOOL,
     quorum::TOOL,
+    perf::producer::TOOL,
     reassign::TOOL,
     topics::TOOL,
     transactions::TOOL,
