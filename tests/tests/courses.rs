@@ -147,6 +147,68 @@ fn topics() {
 }
 
 #[test]
+fn records() {
+    let course = Course::begin("courses-records");
+    // An unknown topic is warned of and made, and the record arrives.
+    let produce = "kafka-console-producer --broker-list 127.0.0.1:9092 --topic topic_name";
+    let sent = course.typed(Tools::Ours, produce, "one\\ntwo\\n");
+    assert_eq!(sent.code, 0, "{}", sent.said());
+    assert!(sent.stderr.contains("WARN") && sent.stderr.contains("UNKNOWN_TOPIC_OR_PARTITION"), "{}", sent.said());
+    assert!(sent.stdout.starts_with("Warning: --broker-list is deprecated"), "{}", sent.said());
+    let described = course.ok("kafka-topics --bootstrap-server localhost:9092 --topic topic_name --describe");
+    assert!(described.contains("\tPartitionCount: 1\tReplicationFactor: 1\t"), "{described}");
+    let all = "kafka-console-consumer --bootstrap-server 127.0.0.1:9092 --topic topic_name --from-beginning";
+    assert_eq!(course.ok(&format!("{all} --max-messages 2")), "one\ntwo\n");
+    // Keys; acknowledged by all; several brokers in the list, of which the first is not there.
+    let keyed = course.typed(
+        Tools::Ours,
+        "kafka-console-producer --broker-list 127.0.0.1:1,localhost:9092 --topic first_topic --property parse.key=true \
+         --property key.separator=, --producer-property acks=all",
+        "k1,v1\\nk2,v2\\n",
+    );
+    assert_eq!(keyed.code, 0, "{}", keyed.said());
+    let shown = course
+        .ok("kafka-console-consumer --bootstrap-server 127.0.0.1:9092 --topic first_topic --from-beginning \
+         --property print.key=true --property key.separator=, --max-messages 2");
+    assert!(shown.ends_with("\nk1,v1\nk2,v2\n"), "{shown}");
+    let new_names = course.typed(
+        Tools::Ours,
+        "kafka-console-producer --bootstrap-server localhost:9092 --topic first_topic --reader-property parse.key=true \
+         --reader-property key.separator=, --command-property acks=all",
+        "k3,v3\\nnokey\\n",
+    );
+    assert_eq!((new_names.code, new_names.stdout.as_str()), (1, ""), "a line without a key: {}", new_names.said());
+    assert!(new_names.stderr.contains("No key separator found on line number 2: 'nokey'"), "{}", new_names.said());
+    // Only new records are read without --from-beginning.
+    let only_new = "kafka-console-consumer --bootstrap-server 127.0.0.1:9092 --topic topic_name --timeout-ms 1000";
+    assert_eq!(course.ok(only_new), "");
+    // A group goes on where it ended.
+    let grouped = "kafka-console-consumer --bootstrap-server 127.0.0.1:9092 --topic topic_name --group group_name";
+    assert_eq!(course.ok(&format!("{grouped} --from-beginning --max-messages 1")), "one\n");
+    assert_eq!(course.ok(&format!("{grouped} --max-messages 1")), "two\n");
+    let third = course.typed(Tools::Ours, produce, "three\\n");
+    assert!(third.code == 0 && !third.stderr.contains("WARN"), "{}", third.said());
+    assert_eq!(course.ok(&format!("{grouped} --max-messages 1")), "three\n");
+}
+
+#[test]
+fn a_group_shares_its_topic() {
+    let course = Course::begin("courses-share");
+    course.ok("kafka-topics --bootstrap-server localhost:9092 --create --topic shared --partitions 2");
+    let member = || {
+        course
+            .in_background("kafka-console-consumer --bootstrap-server 127.0.0.1:9092 --topic shared --group group_name")
+    };
+    let _both = (member(), member());
+    let members = "kafka-consumer-groups --bootstrap-server localhost:9092 --describe --group group_name --members";
+    // Two members with one partition each.
+    course.until(members, |answer| {
+        let rows: Vec<&str> = answer.lines().filter(|l| l.starts_with("group_name ")).collect();
+        rows.len() == 2 && rows.iter().all(|row| row.split_whitespace().nth(4) == Some("1"))
+    });
+}
+
+#[test]
 fn configs() {
     let course = Course::begin("courses-configs");
     course.ok("kafka-topics --bootstrap-server localhost:9092 --create --topic topic_name");
