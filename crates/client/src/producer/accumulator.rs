@@ -11,6 +11,11 @@
 //! a number leaves a hole, so that the producer's epoch is raised (KIP-360) and the partition begins again at 0 once
 //! nothing of it is under way. Until a broker has taken the first batch of an epoch no second one is sent. Never are two
 //! batches of one partition exchanged.
+//!
+//! A broker knows a repeated batch only among the last five of a partition. So a new batch has to be within five of the
+//! oldest that has no fate, whatever became of those between: their acknowledgements don't make room. If a batch
+//! runs out of time and nobody knows whether it was written, nothing new is sent either; those behind it go again under
+//! their numbers, and what the broker says of them tells whether there is a hole.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -45,15 +50,41 @@ struct Queue {
     batches: VecDeque<Batch>,
     in_flight: usize,
     not_before: Monotonic,
-    /// Numbers of batches that were sent and have no fate, in order.
-    unresolved: VecDeque<Sequence>,
-    /// The epoch that its numbers are of.
-    epoch: ProducerEpoch,
+    /// The batches that were sent, from the first without a fate on, in order.
+    sent: VecDeque<Sent>,
+    /// A batch was given up that may have been written, and the last one sent isn't acknowledged.
+    in_doubt: bool,
+    /// The producer's id and epoch that its numbers are of.
+    producer: Option<(ProducerId, ProducerEpoch)>,
     next: Sequence,
     /// Its numbers begin anew once nothing is under way.
     reset: bool,
     /// The broker has taken a batch of this epoch.
     acknowledged: bool,
+}
+
+/// A number that was sent.
+#[derive(Debug)]
+struct Sent {
+    sequence: Sequence,
+    settled: bool,
+}
+
+impl Queue {
+    /// Whether it is the first that was sent and has no fate.
+    fn is_first(&self, stamp: &Stamp) -> bool {
+        self.sent.front().is_some_and(|s| s.sequence == stamp.sequence)
+    }
+
+    /// Notes that a number has its fate. False if it isn't one of those that are under way.
+    fn note_settled(&mut self, stamp: &Stamp) -> bool {
+        let Some(sent) = self.sent.iter_mut().find(|s| s.sequence == stamp.sequence) else { return false };
+        sent.settled = true;
+        while self.sent.front().is_some_and(|s| s.settled) {
+            self.sent.pop_front();
+        }
+        true
+    }
 }
 
 /// A batch that leaves for its leader.
@@ -153,8 +184,9 @@ impl Accumulator {
             batches: VecDeque::new(),
             in_flight: 0,
             not_before: Monotonic::default(),
-            unresolved: VecDeque::new(),
-            epoch: ProducerEpoch::NONE,
+            sent: VecDeque::new(),
+            in_doubt: false,
+            producer: None,
             next: Sequence(0),
             reset: false,
             acknowledged: false,
@@ -276,9 +308,13 @@ impl Accumulator {
             }
             // A batch that was sent before waits for those before it; new ones wait for it, behind it.
             let in_turn = match front.stamp {
-                Some(s) => q.unresolved.front() == Some(&s.sequence),
+                Some(s) => q.sent.front().is_some_and(|first| first.sequence == s.sequence),
                 // A broker that knows nothing of the producer takes whatever number comes first: it must be the first.
-                None if self.settings.idempotent => q.in_flight == 0 || (!q.reset && q.acknowledged),
+                // One that knows it must still remember the oldest batch without a fate, should that come again.
+                None if self.settings.idempotent => {
+                    let has_room = q.sent.len() < self.settings.max_in_flight;
+                    q.in_flight == 0 || (!q.reset && !q.in_doubt && q.acknowledged && has_room)
+                }
                 None => true,
             };
             // A broker remembers the last five batches of a partition, whichever connections they came on.
@@ -309,16 +345,19 @@ impl Accumulator {
             *bytes += batch.size();
             batch.closed = true;
             batch.attempts += 1;
-            if let (true, Some((id, epoch)), None) = (self.settings.idempotent, self.producer, &batch.stamp) {
-                // A raised epoch is taken when nothing is under way under the old one.
-                if q.reset || (q.epoch != epoch && q.unresolved.is_empty()) {
-                    q.epoch = epoch;
+            if let (true, Some(newest), None) = (self.settings.idempotent, self.producer, &batch.stamp) {
+                // A raised epoch, or a new id, is taken when nothing is under way under the old one.
+                if q.reset || (q.sent.is_empty() && q.producer != Some(newest)) {
+                    q.sent.clear();
+                    q.in_doubt = false;
+                    q.producer = Some(newest);
                     q.next = Sequence(0);
                     q.reset = false;
                     q.acknowledged = false;
                 }
-                batch.stamp = Some(Stamp { id, epoch: q.epoch, sequence: q.next });
-                q.unresolved.push_back(q.next);
+                let (id, epoch) = q.producer.unwrap_or(newest);
+                batch.stamp = Some(Stamp { id, epoch, sequence: q.next });
+                q.sent.push_back(Sent { sequence: q.next, settled: false });
                 q.next = q.next.plus(batch.count);
             }
             q.in_flight += 1;
@@ -356,7 +395,7 @@ impl Accumulator {
             Answer::Refused(error) => error,
         };
         let stale = error.is_invalid_metadata();
-        let first = batch.stamp.is_none_or(|s| q.unresolved.front() == Some(&s.sequence));
+        let first = batch.stamp.is_none_or(|s| q.is_first(&s));
         let lost_state = match error.code() {
             // One before it is under way again: this one's turn comes after it.
             Some(ErrorCode::OutOfOrderSequenceNumber) => first,
@@ -394,12 +433,20 @@ impl Accumulator {
     }
 
     /// The broker has forgotten the producer in this partition, or there is a hole in its numbers: a higher epoch, and
-    /// numbers from 0, also for what was sent before.
+    /// numbers from 0, also for what was sent before: the broker can't have taken what comes after a hole.
     fn begin_anew(&mut self, queue: usize) {
-        self.raise_epoch();
+        let Some(q) = self.queues.get(queue) else { return };
+        if q.reset {
+            return;
+        }
+        // Another partition may have raised it since: then this one has only to take it.
+        if self.producer == q.producer {
+            self.raise_epoch();
+        }
         if let Some(q) = self.queues.get_mut(queue) {
             q.reset = true;
-            q.unresolved.clear();
+            q.in_doubt = false;
+            q.sent.clear();
             for batch in &mut q.batches {
                 batch.stamp = None;
             }
@@ -428,12 +475,24 @@ impl Accumulator {
             self.failure.get_or_insert_with(|| e.clone());
         }
         if let (Some(stamp), Some(q)) = (batch.stamp, self.queues.get_mut(queue)) {
-            let known = q.unresolved.iter().position(|s| *s == stamp.sequence);
-            if let Some(at) = known {
-                q.unresolved.remove(at);
-            }
-            q.acknowledged |= result.is_ok() && stamp.epoch == q.epoch;
-            if result.is_err() && known.is_some() && stamp.epoch == q.epoch {
+            let current = q.producer == Some((stamp.id, stamp.epoch));
+            let known = current && q.note_settled(&stamp);
+            let hole = match &result {
+                Ok(_) => {
+                    q.acknowledged |= current;
+                    // The broker has the last one, and so all before it.
+                    if known && stamp.sequence.plus(batch.count) == q.next {
+                        q.in_doubt = false;
+                    }
+                    false
+                }
+                Err(Error::TimedOut { .. }) if !self.transactional => {
+                    q.in_doubt |= known;
+                    false
+                }
+                Err(_) => known,
+            };
+            if hole || (q.in_doubt && q.sent.is_empty()) {
                 self.begin_anew(queue);
             }
         }
@@ -493,14 +552,12 @@ impl Accumulator {
         self.incomplete.len()
     }
 
-    /// The producer's id and epoch: a new one begins every partition's numbers anew.
+    /// The producer's id and epoch. A partition's numbers begin anew with it when nothing is under way under the last one,
+    /// which is what a broker knows a repeated batch by.
     pub(super) fn set_producer(&mut self, id: ProducerId, epoch: ProducerEpoch) {
         if self.producer != Some((id, epoch)) {
             self.producer = Some((id, epoch));
             self.exhausted_epochs = false;
-            for q in &mut self.queues {
-                q.reset = true;
-            }
         }
     }
 

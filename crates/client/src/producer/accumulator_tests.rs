@@ -120,6 +120,69 @@ fn a_hole_raises_the_epoch() {
     assert_eq!(sequence(&drain(&mut a, at(1)).remove(0)), (1, 0));
 }
 
+/// An accumulator with so many batches, whose first the broker has.
+fn begun(batches: usize) -> Accumulator {
+    let (mut a, q) = accumulator(settings());
+    for _ in 0..batches {
+        drop(a.append(q, &Record::to("t").value(&[0; 150]), 0, at(0)).expect("taken"));
+    }
+    let first = drain(&mut a, at(0)).remove(0);
+    a.answer(first, written(), at(0), Duration::ZERO);
+    a
+}
+
+#[test]
+fn the_broker_still_remembers_what_comes_again() {
+    let mut a = begun(8);
+    let mut sent: VecDeque<Outgoing> = (0..5).flat_map(|_| drain(&mut a, at(0))).collect();
+    assert_eq!(sent.iter().map(|o| sequence(o).1).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    let lost = sent.pop_front().expect("a batch");
+    a.answer(lost, refused(ErrorCode::RequestTimedOut), at(1), Duration::ZERO);
+    for o in sent {
+        a.answer(o, written(), at(1), Duration::ZERO);
+    }
+    let again = drain(&mut a, at(1)).remove(0);
+    assert_eq!(sequence(&again), (0, 1));
+    assert!(drain(&mut a, at(1)).is_empty(), "a sixth one would push it out of what the broker remembers");
+    a.answer(again, refused(ErrorCode::DuplicateSequenceNumber), at(2), Duration::ZERO);
+    assert_eq!(sequence(&drain(&mut a, at(2)).remove(0)), (0, 6));
+}
+
+#[test]
+fn what_follows_a_batch_in_doubt_keeps_its_number() {
+    for was_written in [true, false] {
+        let mut a = begun(4);
+        let (second, third) = (drain(&mut a, at(0)).remove(0), drain(&mut a, at(0)).remove(0));
+        a.answer(second, refused(ErrorCode::RequestTimedOut), at(120_000), Duration::ZERO);
+        assert!(drain(&mut a, at(120_000)).is_empty(), "nothing new while the fate of the second is unknown");
+        assert_eq!(sequence(&third), (0, 2));
+        let next = if was_written {
+            a.answer(third, written(), at(120_000), Duration::ZERO);
+            (0, 3)
+        } else {
+            a.answer(third, refused(ErrorCode::OutOfOrderSequenceNumber), at(119_000), Duration::ZERO);
+            (1, 0)
+        };
+        assert_eq!(sequence(&drain(&mut a, at(120_000)).remove(0)), next);
+    }
+}
+
+#[test]
+fn what_may_be_written_keeps_its_id_when_there_is_a_new_one() {
+    let mut a = begun(4);
+    let (second, third) = (drain(&mut a, at(0)).remove(0), drain(&mut a, at(0)).remove(0));
+    a.set_producer(ProducerId(8), ProducerEpoch(0));
+    a.answer(second, refused(ErrorCode::RequestTimedOut), at(1), Duration::ZERO);
+    a.answer(third, refused(ErrorCode::RequestTimedOut), at(1), Duration::ZERO);
+    for number in [1, 2] {
+        let again = drain(&mut a, at(1)).remove(0);
+        assert_eq!((again.batch.stamp.map(|s| s.id), sequence(&again)), (Some(ProducerId(7)), (0, number)));
+        a.answer(again, refused(ErrorCode::DuplicateSequenceNumber), at(1), Duration::ZERO);
+    }
+    let new = drain(&mut a, at(1)).remove(0);
+    assert_eq!((new.batch.stamp.map(|s| s.id), sequence(&new)), (Some(ProducerId(8)), (0, 0)));
+}
+
 #[test]
 fn what_waits_too_long_is_given_up() {
     let (mut a, q) = accumulator(settings());
@@ -169,8 +232,12 @@ impl Leader {
 
 proptest! {
     #[test]
-    fn every_batch_arrives_once_and_in_order(steps in proptest::collection::vec(0u8..10, 1..400)) {
-        let (mut a, q) = accumulator(settings());
+    fn every_batch_arrives_once_and_in_order(
+        steps in proptest::collection::vec(0u8..10, 1..400),
+        in_time in any::<bool>(),
+    ) {
+        let delivery_timeout = if in_time { Duration::from_secs(120) } else { Duration::from_millis(40) };
+        let (mut a, q) = accumulator(Settings { delivery_timeout, ..settings() });
         let mut leader = Leader::default();
         let mut under_way: VecDeque<Outgoing> = VecDeque::new();
         let record = Record::to("t").value(&[0; 150]);
@@ -194,6 +261,7 @@ proptest! {
         };
         for step in steps {
             now += 1;
+            a.expire(at(now));
             match step {
                 0..4 => taken += usize::from(a.append(q, &record, 0, at(now)).is_ok()),
                 4..7 => under_way.extend(drain(&mut a, at(now))),
@@ -207,12 +275,18 @@ proptest! {
         a.begin_flush();
         for _ in 0..1000 {
             now += 10;
+            a.expire(at(now));
             under_way.extend(drain(&mut a, at(now)));
             if let Some(o) = under_way.pop_front() {
                 answer(&mut a, &mut leader, o, 9, now);
             }
         }
         prop_assert_eq!((a.incomplete(), a.memory()), (0, 0));
-        prop_assert_eq!(leader.log, (1..=taken as u64).collect::<Vec<_>>());
+        if in_time {
+            prop_assert_eq!(leader.log, (1..=taken as u64).collect::<Vec<_>>());
+        } else {
+            // What was given up may be missing.
+            prop_assert!(leader.log.is_sorted_by(|a, b| a < b), "{:?}", leader.log);
+        }
     }
 }
