@@ -142,7 +142,7 @@ support::on_both!(what_can_not_be_sent_says_why, |broker| async move {
     for p in 0..3 {
         drop(producer.send(Record::to("t").partition(p).value("v")).await.expect("taken"));
     }
-    assert_eq!(producer.try_send(Record::to("t").partition(2).value("w")).expect("taken").is_some(), true);
+    assert!(producer.try_send(Record::to("t").partition(2).value("w")).expect("taken").is_some());
     producer.close().await;
     assert_eq!(read(admin.client(), "t", 2, false).await.len(), 2);
     drop(broker);

@@ -1,7 +1,7 @@
 //! `logrun log verify`: whether every file of log directories is whole, one line for each thing that is not.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -30,7 +30,7 @@ pub struct Verified {
 ///
 /// # Errors
 /// A directory can't be listed.
-pub fn verify(disk: &Arc<dyn Disk>, path: &PathBuf, show_progress: bool) -> Result<Verified, Failure> {
+pub fn verify(disk: &Arc<dyn Disk>, path: &Path, show_progress: bool) -> Result<Verified, Failure> {
     let dir = survey(disk, path)?;
     let cannot =
         |p: &PartitionDir, e: std::io::Error| Failure::new(format!("can't look into {}: {e}", p.path.display()));

@@ -71,7 +71,7 @@ mod tests {
         let all = segments(&[(50, 10), (50, 10), (1, 10), (100, 10), (0, 10), (30, 10)]);
         assert_eq!(group(&all, 100, 1000), [0..2, 2..3, 3..5, 5..6]);
         assert_eq!(group(&all, 1000, 20), [0..3, 3..5, 5..6]);
-        assert_eq!(group(&all, 1000, 1000), [0..6]);
+        assert_eq!(group(&all, 1000, 1000), vec![0..6; 1]);
         let far = segments(&[(1, 1 << 30), (1, 1 << 30), (1, 1), (0, 1 << 31), (1, 5)]);
         assert_eq!(group(&far, 1000, 1000), [0..2, 2..4, 4..5]);
         assert!(group(&[], 1, 1).is_empty());

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use logrun_io::OpenMode;
 use logrun_io::disk::Fault;
-use logrun_io::{Disk, OpenMode};
 use logrun_model::{LeaderEpoch, Offset, ProducerId, TimestampMs};
 use logrun_record::BatchHeader;
 use proptest::prelude::*;
