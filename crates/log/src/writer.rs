@@ -388,12 +388,14 @@ impl LogWriter {
             let mut s = self.state.lock();
             s.covered = false;
             s.uncovered += 1;
-            (s.name.clone(), s.topic_id, s.last.take())
+            (s.name.clone(), s.topic_id, s.last)
         };
-        match (topic_id, last) {
-            (Some(topic_id), Some(_)) => self.home.journal.forget(&name, topic_id),
-            _ => Ok(()),
+        if let (Some(topic_id), Some(_)) = (topic_id, last) {
+            // A failure leaves `last`: the entries still mean something, and the next call must say so again.
+            self.home.journal.forget(&name, topic_id)?;
+            self.state.lock().last = None;
         }
+        Ok(())
     }
 
     /// The log's directory has another name now.

@@ -441,3 +441,24 @@ fn a_power_cut_takes_nothing_that_the_process_after_a_kill_acknowledged() {
         assert_eq!(world.reopen_unclean(Offset(0)).0.log_end_offset(), end, "seed {seed}");
     }
 }
+
+/// The journal must be told again when it could not be told to forget: else what a truncation removed is taken, after a
+/// kill, for what another program wrote, and what follows is lost.
+#[test]
+fn a_truncation_that_failed_is_told_to_the_journal_by_the_next() {
+    let ops = [
+        Op::Producer { producer: 0, transactional: false },
+        Op::Truncate { percent: 0 },
+        Op::Truncate { percent: 0 },
+        Op::Append { batches: 1, records: 1 },
+        Op::Append { batches: 1, records: 1 },
+    ];
+    for n in 1..=mutations(&ops, true) {
+        let mut run = Run::new(config()).journaled(true);
+        run.keep_going = true;
+        run.world.disk.fail_mutation(n, Fault::Io);
+        run.run(&ops);
+        run.world.disk.kill();
+        run.check(false);
+    }
+}
