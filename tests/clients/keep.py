@@ -123,8 +123,10 @@ class Keeper:
         self.advance(old)
         self.change()
         # A topic with a key that is overwritten, compacted in its time.
-        self.admin.create_topics([NewTopic(f"compact-{stage}", 1, 1, config={"cleanup.policy": "compact"})])[
-            f"compact-{stage}"].result(WAIT)
+        compact = f"compact-{stage}"
+        self.admin.create_topics([NewTopic(compact, 1, 1, config={"cleanup.policy": "compact"})])[compact].result(WAIT)
+        # Apache Kafka answers before its brokers list the topic.
+        eventually(lambda: world.led(compact), f"{compact} is led")
 
     def advance(self, old):
         """Each stage reads a part with two groups: one that began with the first stage, one of its own."""
