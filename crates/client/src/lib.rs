@@ -4,6 +4,7 @@
 //! - [`Client`]: connections, metadata, and `call`: any request to any node, the controller, a leader, a coordinator.
 //! - [`admin::Admin`]: every call of Kafka's `Admin`.
 //! - [`consumer::Consumer`]: alone or in a group, the classic protocol and the new one.
+//! - [`share::ShareConsumer`]: a member of a share group, which settles each record by itself.
 //! - [`producer::Producer`]: batching, retries, idempotence, transactions.
 //!
 //! Decisions are pure state machines ([`cluster`], the producer's accumulator and bookkeeping); the rest is a thin shell
@@ -25,6 +26,7 @@ mod metadata;
 mod pool;
 pub mod producer;
 pub mod security;
+pub mod share;
 mod versions;
 
 pub use admin::Admin;

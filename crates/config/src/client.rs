@@ -298,6 +298,8 @@ option_struct! {
         max_poll_records: i32 = "max.poll.records",
         partition_assignment_strategy: Vec<String> = "partition.assignment.strategy",
         session_timeout_ms: i32 = "session.timeout.ms",
+        share_acknowledgement_mode: String = "share.acknowledgement.mode",
+        share_acquire_mode: String = "share.acquire.mode",
     }
 }
 

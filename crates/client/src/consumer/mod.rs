@@ -17,10 +17,13 @@ mod membership;
 mod offsets;
 mod pattern;
 pub mod protocol;
-mod record;
+pub(crate) mod record;
 mod settings;
-mod subscription;
-mod task;
+pub(crate) mod subscription;
+pub(crate) mod task;
+
+pub(crate) use fetch::fetched;
+pub(crate) use membership::new_member_id;
 
 pub use consumer::{CloseOptions, Consumer, ConsumerGroupMetadata, Waker};
 pub use listener::RebalanceListener;

@@ -155,6 +155,10 @@ pub struct ConsumerRecord<'a> {
 }
 
 impl<'a> ConsumerRecord<'a> {
+    pub(crate) fn of(part: &'a Part, slot: &'a Slot) -> Self {
+        Self { part, slot }
+    }
+
     /// Its topic and partition.
     pub fn topic_partition(&self) -> &'a TopicPartition {
         &self.part.tp

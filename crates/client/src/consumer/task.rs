@@ -181,7 +181,7 @@ fn start(shared: &Arc<Shared>, work: Work, running: &Running, last: &Running) {
 }
 
 /// The names of topics. What is not known yet is waited for a while, so that whoever asks again does not ask too often.
-async fn names(client: &Client, ids: &BTreeSet<Uuid>) -> Vec<(Uuid, Str)> {
+pub(crate) async fn names(client: &Client, ids: &BTreeSet<Uuid>) -> Vec<(Uuid, Str)> {
     let topic = |id: &Uuid| MetadataRequestTopic { topic_id: *id, name: None, ..Default::default() };
     let request = MetadataRequest {
         topics: Some(ids.iter().map(topic).collect()),
@@ -242,22 +242,33 @@ async fn send(s: Arc<Shared>, number: u64, request: Request) -> Done {
     Done::Answered(number, reply)
 }
 
-/// One attempt.
 async fn to_coordinator<R: WireRequest>(
     s: &Shared,
     request: &R,
     min_version: i16,
     timeout: Duration,
 ) -> Result<R::Response, Error> {
-    let key = CoordinatorKey::Group(s.group_id.clone().unwrap_or_default());
+    let group = s.group_id.clone().unwrap_or_default();
+    to_coordinator_of(&s.client, group, request, VersionRange::new(min_version, i16::MAX), timeout).await
+}
+
+/// One attempt to ask the coordinator of `group`.
+pub(crate) async fn to_coordinator_of<R: WireRequest>(
+    client: &Client,
+    group: Str,
+    request: &R,
+    versions: VersionRange,
+    timeout: Duration,
+) -> Result<R::Response, Error> {
+    let key = CoordinatorKey::Group(group);
     let attempt = async {
-        let node = s.client.coordinator(&key).await?;
-        let connection = s.client.node(node, Lane::Coordinator).await?;
-        connection.send(request, VersionRange::new(min_version, i16::MAX), timeout)?.response().await
+        let node = client.coordinator(&key).await?;
+        let connection = client.node(node, Lane::Coordinator).await?;
+        connection.send(request, versions, timeout)?.response().await
     };
     let result = attempt.await;
     if let Err(e) = &result {
-        s.client.learn(&Target::Coordinator(key), e);
+        client.learn(&Target::Coordinator(key), e);
     }
     result
 }

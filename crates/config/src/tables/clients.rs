@@ -4,7 +4,7 @@ use crate::key::DefaultValue::{Null, Required, Text};
 use crate::key::Valid::{
     Any, AtLeast, Between, BetweenOrMinusOne, Items, NotEmpty, OffsetResetOrNone, OneOf, OneOfIgnoringCase,
 };
-use crate::key::Why::{Buffers, JavaClass, Metrics, Needless, NotYet, ShareGroups, Telemetry};
+use crate::key::Why::{Buffers, JavaClass, Metrics, Needless, NotYet, Telemetry};
 use crate::key::{ACTIVE, ConfigKey, broker_options, no, resource_options};
 
 /// Options of every client.
@@ -172,9 +172,9 @@ pub(super) static CONSUMER: &[ConfigKey] = resource_options![
      "The socket's receive buffer; -1 leaves it to the system."),
     ("session.timeout.ms", Int, Text("45000"), Any, [], ACTIVE,
      "After how long without a heartbeat the coordinator removes a member of a classic group."),
-    ("share.acknowledgement.mode", String, Text("implicit"), OneOf(&["implicit", "explicit"]), [], no(ShareGroups),
+    ("share.acknowledgement.mode", String, Text("implicit"), OneOf(&["implicit", "explicit"]), [], ACTIVE,
      "Whether records of a share group are acknowledged by the next poll (`implicit`) or one by one (`explicit`)."),
-    ("share.acquire.mode", String, Text("BATCH_OPTIMIZED"), OneOfIgnoringCase(&["batch_optimized", "record_limit"]), [], no(ShareGroups),
+    ("share.acquire.mode", String, Text("BATCH_OPTIMIZED"), OneOfIgnoringCase(&["batch_optimized", "record_limit"]), [], ACTIVE,
      "Whether a share fetch returns whole batches or at most `max.poll.records`."),
     ("value.deserializer", Class, Required, Any, [], no(JavaClass),
      "The class that turns bytes into values; here values are bytes."),
