@@ -119,7 +119,7 @@ impl Client {
     pub fn new(io: Io, config: &Config, kind: ClientKind) -> Result<Self, Error> {
         config.check(kind)?;
         let resolved = ClientConfig::resolve(config.settings(), kind)?;
-        let security = security::of_config(&resolved, &io.random)?;
+        let security = security::of_config(&io, &resolved)?;
         Self::with_security(io, config, kind, security)
     }
 

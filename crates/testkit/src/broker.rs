@@ -99,6 +99,13 @@ impl Home {
         Ok(Self { product, dir, port: free_port_pair()?, extra: extra.to_owned() })
     }
 
+    /// The same home with other further lines of `server.properties`, some of which may need its port.
+    #[must_use]
+    pub fn with_lines(mut self, extra: &str) -> Self {
+        extra.clone_into(&mut self.extra);
+        self
+    }
+
     /// Where clients connect to.
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))

@@ -8,7 +8,16 @@ use std::io;
 /// # Errors
 /// `NotFound` when the process is gone; `InvalidData` when `/proc` reads unlike `proc(5)`.
 pub fn cpu_seconds(pid: u32) -> io::Result<f64> {
-    let ticks = parse_cpu_ticks(&fs::read_to_string(format!("/proc/{pid}/stat"))?)?;
+    let ticks = parse_ticks(&fs::read_to_string(format!("/proc/{pid}/stat"))?, OWN)?;
+    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// The CPU seconds of the children of this process that have ended and were waited for, and of theirs.
+///
+/// # Errors
+/// As [`cpu_seconds`].
+pub fn cpu_seconds_of_children() -> io::Result<f64> {
+    let ticks = parse_ticks(&fs::read_to_string("/proc/self/stat")?, CHILDREN)?;
     Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
@@ -41,10 +50,15 @@ fn unlike_proc() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "/proc reads unlike proc(5)")
 }
 
-/// `utime` + `stime`, fields 14 and 15; the second field, the name, may hold blanks and parentheses.
-fn parse_cpu_ticks(stat: &str) -> io::Result<u64> {
+/// `utime` and `stime`, fields 14 and 15, counted behind the name.
+const OWN: usize = 11;
+/// `cutime` and `cstime`, the two behind them.
+const CHILDREN: usize = 13;
+
+/// The sum of two fields; the second field, the name, may hold blanks and parentheses.
+fn parse_ticks(stat: &str, skip: usize) -> io::Result<u64> {
     let (_, after_name) = stat.rsplit_once(')').ok_or_else(unlike_proc)?;
-    let mut fields = after_name.split_whitespace().skip(11).map(str::parse::<u64>);
+    let mut fields = after_name.split_whitespace().skip(skip).map(str::parse::<u64>);
     match (fields.next(), fields.next()) {
         (Some(Ok(user)), Some(Ok(system))) => Ok(user + system),
         _ => Err(unlike_proc()),
@@ -64,8 +78,9 @@ mod tests {
     #[test]
     fn a_name_may_hold_anything() {
         let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 1 2 20 0 4 0 100 1 2";
-        assert_eq!(parse_cpu_ticks(stat).expect("stat"), 300);
-        parse_cpu_ticks("7 (a) S 1").expect_err("short");
+        assert_eq!(parse_ticks(stat, OWN).expect("stat"), 300);
+        assert_eq!(parse_ticks(stat, CHILDREN).expect("stat"), 3);
+        parse_ticks("7 (a) S 1", OWN).expect_err("short");
     }
 
     #[test]

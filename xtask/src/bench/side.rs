@@ -77,12 +77,17 @@ impl Contest {
         Ok((self.side(&self.ours, ours)?, self.side(&self.theirs, theirs)?))
     }
 
+    /// Ours alone.
+    pub fn start_ours(&self, extra: &str) -> Result<Side, String> {
+        self.side(&self.ours, extra)
+    }
+
     fn side(&self, product: &Product, extra: &str) -> Result<Side, String> {
         let make = || -> io::Result<Side> {
             let scratch = Scratch::new("bench")?;
             let home = Home::new(product.clone(), scratch.path(), extra)?;
             let (running, first) = home.start(PATIENCE)?;
-            Ok(Side { running: Some(running), home, judge: self.judge.clone(), first, _scratch: scratch })
+            Ok(Side { running: Some(running), home, judge: self.judge.clone(), first, divisor: 1, _scratch: scratch })
         };
         make().map_err(|e| e.to_string())
     }
@@ -98,6 +103,8 @@ pub struct Side {
     judge: Judge,
     /// How long the start on the empty directory took, formatting included.
     pub first: Ready,
+    /// Of the cases that divide the work themselves.
+    pub divisor: u64,
     _scratch: Scratch,
 }
 
@@ -113,12 +120,37 @@ pub struct Produce<'a> {
     pub properties: &'a [&'a str],
 }
 
+impl Produce<'_> {
+    /// For ProducerPerformance, and for ours of that kind.
+    pub fn arguments(&self) -> Vec<String> {
+        let throughput = self.throughput.map_or_else(|| "-1".to_owned(), |t| t.to_string());
+        let (records, bytes) = (self.records.to_string(), self.record_bytes.to_string());
+        let mut args = vec!["--topic", self.topic, "--num-records", &records, "--record-size", &bytes];
+        args.extend(["--throughput", &throughput]);
+        let warmup = self.warmup.to_string();
+        if self.warmup > 0 {
+            args.extend(["--warmup-records", &warmup]);
+        }
+        if !self.properties.is_empty() {
+            args.push("--command-property");
+            args.extend(self.properties);
+        }
+        args.into_iter().map(str::to_owned).collect()
+    }
+}
+
 impl Side {
     fn broker(&self) -> Result<&Running, String> {
         self.running.as_ref().ok_or_else(|| "the broker is stopped".to_owned())
     }
 
-    fn tool(&self, class: &str, args: &[&str]) -> Result<String, String> {
+    /// Where clients begin.
+    pub fn bootstrap(&self) -> String {
+        self.home.bootstrap()
+    }
+
+    /// Runs one of Apache Kafka's programs against it.
+    pub fn tool(&self, class: &str, args: &[&str]) -> Result<String, String> {
         let mut all = vec!["--bootstrap-server".to_owned(), self.home.bootstrap()];
         all.extend(args.iter().map(|a| (*a).to_owned()));
         self.judge.tool(class, &all)
@@ -151,18 +183,8 @@ impl Side {
     }
 
     pub fn produce(&self, work: &Produce<'_>) -> Result<Produced, String> {
-        let throughput = work.throughput.map_or_else(|| "-1".to_owned(), |t| t.to_string());
-        let (records, bytes, warmup) =
-            (work.records.to_string(), work.record_bytes.to_string(), work.warmup.to_string());
-        let mut args = vec!["--topic", work.topic, "--num-records", &records, "--record-size", &bytes];
-        args.extend(["--throughput", &throughput]);
-        if work.warmup > 0 {
-            args.extend(["--warmup-records", &warmup]);
-        }
-        if !work.properties.is_empty() {
-            args.push("--command-property");
-            args.extend(work.properties);
-        }
+        let args = work.arguments();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
         tools::producer(&self.tool("ProducerPerformance", &args)?)
     }
 

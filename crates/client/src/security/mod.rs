@@ -1,10 +1,13 @@
 //! [`Security`]: what lies between a fresh socket and the first request: TLS and SASL.
 //!
 //! A client has one; `security.protocol` chooses it, or the program gives its own to `Client::with_security`.
+//! [`with_token`] is the hook for OAUTHBEARER: the program says where tokens come from.
 
 mod jaas;
+mod pem;
 mod sasl;
 mod scram;
+mod tls;
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -12,9 +15,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use logrun_config::{ClientConfig, SecurityProtocol};
-use logrun_io::{Random, Stream};
+use logrun_config::{ClientConfig, ClientKind, SecurityProtocol};
+use logrun_io::{Io, Stream};
 
+use crate::config::Config;
 use crate::error::Error;
 use crate::link::{Link, Transport};
 use crate::versions::Versions;
@@ -37,22 +41,34 @@ pub trait Security: Debug + Send + Sync {
     ) -> BoxFuture<'a, Result<Option<Duration>, Error>>;
 }
 
-/// `security.protocol=PLAINTEXT`: nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Plaintext;
+/// Where OAUTHBEARER's tokens come from: called for each connection; the result is a JWT, or a sentence why there is none.
+pub type TokenSource = Arc<dyn Fn() -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
 
-impl Security for Plaintext {
-    fn wrap<'a>(&'a self, stream: Stream, _host: &'a str) -> BoxFuture<'a, Result<Box<dyn Transport>, Error>> {
-        Box::pin(std::future::ready(Ok(Box::new(stream) as Box<dyn Transport>)))
+/// What `security.protocol` names.
+#[derive(Debug)]
+struct Configured {
+    tls: Option<tls::Tls>,
+    login: Option<sasl::Login>,
+}
+
+impl Security for Configured {
+    fn wrap<'a>(&'a self, stream: Stream, host: &'a str) -> BoxFuture<'a, Result<Box<dyn Transport>, Error>> {
+        match &self.tls {
+            Some(tls) => Box::pin(tls.wrap(stream, host)),
+            None => Box::pin(std::future::ready(Ok(Box::new(stream) as Box<dyn Transport>))),
+        }
     }
 
     fn authenticate<'a>(
         &'a self,
-        _link: &'a mut Link,
-        _versions: &'a Versions,
-        _timeout: Duration,
+        link: &'a mut Link,
+        versions: &'a Versions,
+        timeout: Duration,
     ) -> BoxFuture<'a, Result<Option<Duration>, Error>> {
-        Box::pin(std::future::ready(Ok(None)))
+        match &self.login {
+            Some(login) => Box::pin(login.log_in(link, versions, timeout)),
+            None => Box::pin(std::future::ready(Ok(None))),
+        }
     }
 }
 
@@ -60,13 +76,27 @@ impl Security for Plaintext {
 ///
 /// # Errors
 /// If it asks for what this client can't do.
-pub fn of_config(config: &ClientConfig, random: &Random) -> Result<Arc<dyn Security>, Error> {
-    match config.security_protocol {
-        SecurityProtocol::Plaintext => Ok(Arc::new(Plaintext)),
-        SecurityProtocol::SaslPlaintext => Ok(Arc::new(sasl::SaslPlaintext::of(config, random)?)),
-        other => Err(Error::Invalid(format!(
-            "security.protocol={} can't be served by this build: only PLAINTEXT and SASL_PLAINTEXT, or a `Security` given in the program",
-            other.name()
-        ))),
-    }
+pub fn of_config(io: &Io, config: &ClientConfig) -> Result<Arc<dyn Security>, Error> {
+    configured(io, config, None)
+}
+
+/// What the configuration asks for, with `sasl.mechanism=OAUTHBEARER` and tokens from the program: for
+/// [`Client::with_security`](crate::Client::with_security).
+///
+/// # Errors
+/// If the configuration can't be used.
+pub fn with_token(io: &Io, config: &Config, kind: ClientKind, tokens: TokenSource) -> Result<Arc<dyn Security>, Error> {
+    configured(io, &ClientConfig::resolve(config.settings(), kind)?, Some(tokens))
+}
+
+fn configured(io: &Io, config: &ClientConfig, tokens: Option<TokenSource>) -> Result<Arc<dyn Security>, Error> {
+    let (has_tls, has_login) = match config.security_protocol {
+        SecurityProtocol::Plaintext => (false, false),
+        SecurityProtocol::Ssl => (true, false),
+        SecurityProtocol::SaslPlaintext => (false, true),
+        SecurityProtocol::SaslSsl => (true, true),
+    };
+    let tls = has_tls.then(|| tls::Tls::of(io, config)).transpose()?;
+    let login = has_login.then(|| sasl::Login::of(io, config, tokens)).transpose()?;
+    Ok(Arc::new(Configured { tls, login }))
 }

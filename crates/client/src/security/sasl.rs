@@ -4,53 +4,65 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use logrun_config::ClientConfig;
-use logrun_io::{Random, Stream};
+use logrun_io::{Clock, Io, Random};
 use logrun_model::Str;
 use logrun_wire::VersionRange;
 use logrun_wire::messages::{SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest};
 
 use super::scram::{Hash, Scram, base64_encode};
-use super::{BoxFuture, Security, jaas};
+use super::{TokenSource, jaas};
 use crate::connection::ANY_VERSION;
 use crate::error::Error;
-use crate::link::{Link, Transport};
+use crate::link::Link;
 use crate::versions::Versions;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mechanism {
-    Plain,
-    Scram(Hash),
+    Plain {
+        user: String,
+        password: String,
+    },
+    /// `token`: the user is a delegation token's id.
+    Scram {
+        hash: Hash,
+        user: String,
+        password: String,
+        token: bool,
+    },
+    /// RFC 7628.
+    OauthBearer(Tokens),
 }
 
-/// `security.protocol=SASL_PLAINTEXT`: a login over a connection that anybody on the way can read.
-pub(super) struct SaslPlaintext {
+/// Where OAUTHBEARER's tokens come from.
+enum Tokens {
+    Program(TokenSource),
+    /// A token that nobody signed, for trying things out: Kafka's own way if no retriever is configured.
+    Unsecured {
+        subject: String,
+        clock: Clock,
+    },
+}
+
+/// A login.
+pub(super) struct Login {
     name: Str,
     mechanism: Mechanism,
-    user: String,
-    password: String,
-    /// The user is a delegation token's id.
-    token: bool,
     random: Random,
 }
 
-impl std::fmt::Debug for SaslPlaintext {
+impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SaslPlaintext({} as {})", self.name, self.user)
+        write!(f, "Login({})", self.name)
     }
 }
 
-impl SaslPlaintext {
-    pub(super) fn of(config: &ClientConfig, random: &Random) -> Result<Self, Error> {
-        let mechanism = match config.sasl_mechanism.as_str() {
-            "PLAIN" => Mechanism::Plain,
-            "SCRAM-SHA-256" => Mechanism::Scram(Hash::Sha256),
-            "SCRAM-SHA-512" => Mechanism::Scram(Hash::Sha512),
-            other => {
-                return Err(Error::Invalid(format!(
-                    "sasl.mechanism={other}: this client knows PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512"
-                )));
-            }
-        };
+impl Login {
+    pub(super) fn of(io: &Io, config: &ClientConfig, tokens: Option<TokenSource>) -> Result<Self, Error> {
+        let name: Str = config.sasl_mechanism.as_str().into();
+        let random = io.random.clone();
+        if let Some(source) = tokens {
+            let mechanism = Mechanism::OauthBearer(Tokens::Program(source));
+            return Ok(Self { name: Str::from_static("OAUTHBEARER"), mechanism, random });
+        }
         let options = config.sasl_jaas_config.as_deref().and_then(jaas::options);
         let options = options.ok_or_else(|| {
             let form = "sasl.jaas.config must be `Module required username=\"…\" password=\"…\";`";
@@ -58,17 +70,37 @@ impl SaslPlaintext {
         })?;
         let get = |name: &str| options.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
         let needed = |name: &str| get(name).ok_or_else(|| Error::Invalid(format!("sasl.jaas.config has no {name}")));
-        Ok(Self {
-            name: config.sasl_mechanism.as_str().into(),
-            mechanism,
-            user: needed("username")?,
-            password: needed("password")?,
-            token: get("tokenauth").is_some_and(|t| t.eq_ignore_ascii_case("true")),
-            random: random.clone(),
-        })
+        let scram = |hash: Hash| -> Result<Mechanism, Error> {
+            let token = get("tokenauth").is_some_and(|t| t.eq_ignore_ascii_case("true"));
+            Ok(Mechanism::Scram { hash, user: needed("username")?, password: needed("password")?, token })
+        };
+        let mechanism = match name.as_str() {
+            "PLAIN" => Mechanism::Plain { user: needed("username")?, password: needed("password")? },
+            "SCRAM-SHA-256" => scram(Hash::Sha256)?,
+            "SCRAM-SHA-512" => scram(Hash::Sha512)?,
+            "OAUTHBEARER" => {
+                let subject = get("unsecuredLoginStringClaim_sub").ok_or_else(|| {
+                    let sentence = "sasl.mechanism=OAUTHBEARER: tokens come from the program (`security::with_token`), or \
+                                    unsigned from unsecuredLoginStringClaim_sub in sasl.jaas.config";
+                    Error::Invalid(sentence.to_owned())
+                })?;
+                Mechanism::OauthBearer(Tokens::Unsecured { subject, clock: io.clock.clone() })
+            }
+            other => {
+                return Err(Error::Invalid(format!(
+                    "sasl.mechanism={other}: this client knows PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER"
+                )));
+            }
+        };
+        Ok(Self { name, mechanism, random })
     }
 
-    async fn log_in(&self, link: &mut Link, versions: &Versions, timeout: Duration) -> Result<Option<Duration>, Error> {
+    pub(super) async fn log_in(
+        &self,
+        link: &mut Link,
+        versions: &Versions,
+        timeout: Duration,
+    ) -> Result<Option<Duration>, Error> {
         let refused = |link: &Link, reason: String| Error::Authentication { address: link.address.clone(), reason };
         // Version 0 would go on without frames.
         let version = versions.pick::<SaslHandshakeRequest>(VersionRange::new(1, i16::MAX))?;
@@ -87,14 +119,25 @@ impl SaslPlaintext {
                 Err(e) => Err(refused(link, e.to_string())),
             }
         };
-        let last = match self.mechanism {
-            Mechanism::Plain => say(link, format!("\0{}\0{}", self.user, self.password)).await?,
-            Mechanism::Scram(hash) => {
+        let last = match &self.mechanism {
+            Mechanism::Plain { user, password } => say(link, format!("\0{user}\0{password}")).await?,
+            Mechanism::OauthBearer(tokens) => {
+                let token = tokens.next().await.map_err(|e| refused(link, format!("there is no token: {e}")))?;
+                let last = say(link, format!("n,,\x01auth=Bearer {token}\x01\x01")).await?;
+                if !last.auth_bytes.is_empty() {
+                    // What the broker has against the token is JSON, and wants an answer before it refuses (RFC 7628).
+                    let why = String::from_utf8_lossy(&last.auth_bytes).into_owned();
+                    drop(say(link, "\x01".to_owned()).await);
+                    return Err(refused(link, why));
+                }
+                last
+            }
+            Mechanism::Scram { hash, user, password, token } => {
                 let nonce: Vec<u8> = (0..3).flat_map(|_| self.random.u64().to_be_bytes()).collect();
-                let (mut scram, first) = Scram::begin(hash, &self.user, base64_encode(&nonce), self.token);
+                let (mut scram, first) = Scram::begin(*hash, user, base64_encode(&nonce), *token);
                 let text = |r: &SaslAuthenticateResponse| String::from_utf8_lossy(&r.auth_bytes).into_owned();
                 let challenge = say(link, first).await?;
-                let proof = scram.prove(&text(&challenge), &self.password).map_err(|e| refused(link, e))?;
+                let proof = scram.prove(&text(&challenge), password).map_err(|e| refused(link, e))?;
                 let last = say(link, proof).await?;
                 scram.finish(&text(&last)).map_err(|e| refused(link, e))?;
                 last
@@ -105,17 +148,21 @@ impl SaslPlaintext {
     }
 }
 
-impl Security for SaslPlaintext {
-    fn wrap<'a>(&'a self, stream: Stream, _host: &'a str) -> BoxFuture<'a, Result<Box<dyn Transport>, Error>> {
-        Box::pin(std::future::ready(Ok(Box::new(stream) as Box<dyn Transport>)))
+impl Tokens {
+    async fn next(&self) -> Result<String, String> {
+        match self {
+            Self::Program(source) => source().await,
+            Self::Unsecured { subject, clock } => {
+                let now = clock.wall().get() / 1000;
+                let subject = subject.replace('\\', "\\\\").replace('"', "\\\"");
+                let claims = format!(r#"{{"sub":"{subject}","iat":{now},"exp":{}}}"#, now + 3600);
+                Ok(format!("{}.{}.", base64_url(r#"{"alg":"none"}"#), base64_url(&claims)))
+            }
+        }
     }
+}
 
-    fn authenticate<'a>(
-        &'a self,
-        link: &'a mut Link,
-        versions: &'a Versions,
-        timeout: Duration,
-    ) -> BoxFuture<'a, Result<Option<Duration>, Error>> {
-        Box::pin(self.log_in(link, versions, timeout))
-    }
+/// Base64 as JWTs have it.
+fn base64_url(text: &str) -> String {
+    base64_encode(text.as_bytes()).trim_end_matches('=').replace('+', "-").replace('/', "_")
 }

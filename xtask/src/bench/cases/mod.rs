@@ -3,6 +3,7 @@
 //! Every case starts both brokers afresh, lets both warm up on a part of the work (Apache Kafka's compiler needs it),
 //! and then measures ours and theirs in turn, round by round.
 
+mod client;
 mod clients;
 mod lifetime;
 mod load;
@@ -86,6 +87,26 @@ pub const CASES: &[Case] = &[
         name: "clients-end-to-end",
         about: "EndToEndLatency: one record of 100 bytes at a time, acks=all, from send to poll",
         run: clients::end_to_end,
+    },
+    Case {
+        name: client::PRODUCE_1K.name,
+        about: "our client, librdkafka and the Java client on Logrun: 1 KiB records, batch.size=131072, acks=all",
+        run: |c, s, t| client::compare(c, s, t, &client::PRODUCE_1K),
+    },
+    Case {
+        name: client::PRODUCE_100B.name,
+        about: "our client, librdkafka and the Java client on Logrun: 100-byte records, batch.size=16384, acks=all",
+        run: |c, s, t| client::compare(c, s, t, &client::PRODUCE_100B),
+    },
+    Case {
+        name: client::CONSUME_1K.name,
+        about: "our client, librdkafka and the Java client on Logrun: 1 KiB records that were just produced",
+        run: |c, s, t| client::compare(c, s, t, &client::CONSUME_1K),
+    },
+    Case {
+        name: client::CONSUME_100B.name,
+        about: "our client, librdkafka and the Java client on Logrun: 100-byte records that were just produced",
+        run: |c, s, t| client::compare(c, s, t, &client::CONSUME_100B),
     },
     Case {
         name: "memory",
