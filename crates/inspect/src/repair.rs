@@ -173,7 +173,8 @@ pub fn execute(
                 if disk.info(path).map_err(during("look at", path))?.is_some() {
                     copy(disk, path, 0, &place(disk, dir, backup, path, "")?)?;
                 }
-                let mut index = TxnIndex::new();
+                // Its entries hold whole offsets: the segment does not matter.
+                let mut index = TxnIndex::new(Offset(0));
                 aborted.iter().for_each(|txn| index.append(*txn));
                 let bytes = index.unwritten().map(|u| u.bytes).unwrap_or_default();
                 replace(disk, path, &bytes).map_err(during("write", path))?;

@@ -171,11 +171,11 @@ impl SegmentShared {
         if guard.txn.is_none() {
             let path = self.path(TXN_INDEX_SUFFIX);
             let (index, whole) = match read_all(self.disk(), &path).during("read", &path)? {
-                None => (TxnIndex::new(), true),
+                None => (TxnIndex::new(self.base_offset), true),
                 Some(file) => TxnIndex::parse(self.base_offset, &file),
             };
             if !whole {
-                let position = (index.entries().len() * crate::index::TXN_ENTRY_BYTES) as u64;
+                let position = index.bytes();
                 let reason = "an entry is not an aborted transaction's".to_owned();
                 return Err(LogError::Corrupt { path, position, reason });
             }

@@ -7,36 +7,89 @@ mod offset;
 mod time;
 mod txn;
 
+use logrun_model::Offset;
+
 pub use offset::OffsetIndex;
 pub use time::{TimeIndex, TimestampOffset};
-pub use txn::{AbortedTxn, TXN_ENTRY_BYTES, TxnIndex};
+pub use txn::{AbortedTxn, TxnIndex};
 
-/// The entries of an index and how many of them its file is known to hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Entries<T> {
-    pub list: Vec<T>,
-    /// The file holds the first so many entries as they are here.
-    pub persisted: usize,
-    /// The file may hold more than `persisted`, which must be cut off.
-    pub excess: bool,
+/// An entry as an index file holds it.
+pub(crate) trait Entry: Copy {
+    /// Its length in bytes.
+    const BYTES: usize;
+
+    /// Where it points to in a segment of that base offset.
+    fn offset(&self, base_offset: Offset) -> Offset;
+
+    fn encode(&self, to: &mut Vec<u8>);
 }
 
-impl<T> Entries<T> {
-    pub fn truncate(&mut self, len: usize) {
-        if len < self.list.len() {
-            self.list.truncate(len);
-            if len < self.persisted {
-                self.persisted = len;
-                self.excess = true;
-            }
+/// An index of one segment: its entries, and how many of them its file is known to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentIndex<E> {
+    base_offset: Offset,
+    list: Vec<E>,
+    /// The file holds the first so many entries as they are here.
+    persisted: usize,
+    /// The file may hold more than `persisted`, which must be cut off.
+    excess: bool,
+}
+
+#[expect(private_bounds, reason = "the kinds of entries are a closed set, named by the three indexes")]
+impl<E: Entry> SegmentIndex<E> {
+    pub fn new(base_offset: Offset) -> Self {
+        Self { base_offset, list: Vec::new(), persisted: 0, excess: false }
+    }
+
+    /// Of a file of `file_bytes` whose first entries are `list`; also says whether that was all of it. If not, the rest
+    /// is cut off at the next write.
+    fn parsed(base_offset: Offset, list: Vec<E>, file_bytes: usize) -> (Self, bool) {
+        let whole = list.len() * E::BYTES == file_bytes;
+        (Self { base_offset, persisted: list.len(), excess: !whole, list }, whole)
+    }
+
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The length of the index file.
+    pub fn bytes(&self) -> u64 {
+        (self.len() * E::BYTES) as u64
+    }
+
+    /// Drops the entries at and after `offset`.
+    pub fn truncate_to(&mut self, offset: Offset) {
+        let keep = self.list.partition_point(|e| e.offset(self.base_offset) < offset);
+        if keep < self.persisted {
+            self.persisted = keep;
+            self.excess = true;
         }
+        self.list.truncate(keep);
     }
 
-    /// Whether the file lacks entries or has too many.
-    pub fn is_dirty(&self) -> bool {
-        self.excess || self.persisted < self.list.len()
+    /// Drops all entries.
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.persisted = 0;
+        self.excess = true;
     }
 
+    /// What the file lacks; `None` if it's up to date.
+    pub fn unwritten(&self) -> Option<Unwritten> {
+        if !self.excess && self.persisted == self.list.len() {
+            return None;
+        }
+        let new = &self.list[self.persisted..];
+        let mut bytes = Vec::with_capacity(new.len() * E::BYTES);
+        new.iter().for_each(|e| e.encode(&mut bytes));
+        Some(Unwritten { at: (self.persisted * E::BYTES) as u64, bytes, len: self.bytes(), cut: self.excess })
+    }
+
+    /// What [`Self::unwritten`] gave has been written.
     pub fn mark_persisted(&mut self) {
         self.persisted = self.list.len();
         self.excess = false;

@@ -10,31 +10,35 @@
 
 use logrun_model::Offset;
 
-use super::{Entries, Unwritten};
+use super::{Entry, SegmentIndex};
 
-/// The length of an entry in bytes.
-pub const OFFSET_ENTRY_BYTES: usize = 8;
+/// (relative offset, position).
+pub(crate) type OffsetEntry = (u32, u32);
 
 /// The offset index of one segment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OffsetIndex {
-    base_offset: Offset,
-    /// (relative offset, position).
-    entries: Entries<(u32, u32)>,
+pub type OffsetIndex = SegmentIndex<OffsetEntry>;
+
+impl Entry for OffsetEntry {
+    const BYTES: usize = 8;
+
+    fn offset(&self, base_offset: Offset) -> Offset {
+        base_offset.plus(i64::from(self.0))
+    }
+
+    fn encode(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.0.to_be_bytes());
+        to.extend_from_slice(&self.1.to_be_bytes());
+    }
 }
 
 impl OffsetIndex {
-    pub fn new(base_offset: Offset) -> Self {
-        Self { base_offset, entries: Entries::default() }
-    }
-
     /// Takes the entries at the front of `file` that can be a log's: rising, and inside a segment of
     /// `segment_len` bytes. A file that Kafka had preallocated ends in zeros.
     ///
     /// Also says whether that was all of the file; if not, the rest is cut off at the next write.
     pub fn parse(base_offset: Offset, file: &[u8], segment_len: u64) -> (Self, bool) {
         let mut list: Vec<(u32, u32)> = Vec::new();
-        for e in file.chunks_exact(OFFSET_ENTRY_BYTES) {
+        for e in file.chunks_exact(OffsetEntry::BYTES) {
             let (o, p) = e.split_at(4);
             let entry = (be(o), be(p));
             let rises = list.last().is_none_or(|last| entry.0 > last.0 && entry.1 > last.1);
@@ -44,27 +48,12 @@ impl OffsetIndex {
             }
             list.push(entry);
         }
-        let whole = list.len() * OFFSET_ENTRY_BYTES == file.len();
-        let entries = Entries { persisted: list.len(), excess: !whole, list };
-        (Self { base_offset, entries }, whole)
-    }
-
-    pub fn len(&self) -> usize {
-        self.entries.list.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.entries.list.is_empty()
-    }
-
-    /// The length of the index file.
-    pub fn bytes(&self) -> u64 {
-        (self.len() * OFFSET_ENTRY_BYTES) as u64
+        Self::parsed(base_offset, list, file.len())
     }
 
     /// Whether one more entry would exceed an index file of `bytes_max`.
     pub fn is_full(&self, bytes_max: u64) -> bool {
-        ((self.len() + 1) * OFFSET_ENTRY_BYTES) as u64 > bytes_max
+        ((self.len() + 1) * OffsetEntry::BYTES) as u64 > bytes_max
     }
 
     /// The position from which to look for `offset`: that of the last entry at or before it, or 0.
@@ -73,7 +62,7 @@ impl OffsetIndex {
             // Before the segment, or further than any entry can be.
             return if offset < self.base_offset { (self.base_offset, 0) } else { self.last() };
         };
-        match self.entries.list.partition_point(|e| e.0 <= relative) {
+        match self.list.partition_point(|e| e.0 <= relative) {
             0 => (self.base_offset, 0),
             n => self.at(n - 1),
         }
@@ -88,7 +77,7 @@ impl OffsetIndex {
     }
 
     fn at(&self, i: usize) -> (Offset, u64) {
-        let (o, p) = self.entries.list[i];
+        let (o, p) = self.list[i];
         (self.base_offset.plus(i64::from(o)), u64::from(p))
     }
 
@@ -100,46 +89,9 @@ impl OffsetIndex {
         if i32::try_from(relative).is_err() || (relative, position) == (0, 0) {
             return;
         }
-        if self.entries.list.last().is_none_or(|last| relative > last.0 && position > last.1) {
-            self.entries.list.push((relative, position));
+        if self.list.last().is_none_or(|last| relative > last.0 && position > last.1) {
+            self.list.push((relative, position));
         }
-    }
-
-    /// Drops the entries at and after `offset`.
-    pub fn truncate_to(&mut self, offset: Offset) {
-        let keep = self.entries.list.partition_point(|e| self.base_offset.plus(i64::from(e.0)) < offset);
-        self.entries.truncate(keep);
-    }
-
-    /// Drops all entries.
-    pub fn clear(&mut self) {
-        self.entries.excess = true;
-        self.entries.truncate(0);
-        self.entries.persisted = 0;
-    }
-
-    /// What the file lacks; `None` if it's up to date.
-    pub fn unwritten(&self) -> Option<Unwritten> {
-        if !self.entries.is_dirty() {
-            return None;
-        }
-        let new = &self.entries.list[self.entries.persisted..];
-        let mut bytes = Vec::with_capacity(new.len() * OFFSET_ENTRY_BYTES);
-        for (o, p) in new {
-            bytes.extend_from_slice(&o.to_be_bytes());
-            bytes.extend_from_slice(&p.to_be_bytes());
-        }
-        Some(Unwritten {
-            at: (self.entries.persisted * OFFSET_ENTRY_BYTES) as u64,
-            bytes,
-            len: (self.len() * OFFSET_ENTRY_BYTES) as u64,
-            cut: self.entries.excess,
-        })
-    }
-
-    /// What [`Self::unwritten`] gave has been written.
-    pub fn mark_persisted(&mut self) {
-        self.entries.mark_persisted();
     }
 }
 
@@ -154,7 +106,7 @@ mod tests {
 
     fn file_of(index: &OffsetIndex) -> Vec<u8> {
         let mut fresh = index.clone();
-        fresh.entries.persisted = 0;
+        fresh.persisted = 0;
         fresh.unwritten().map_or(Vec::new(), |u| u.bytes)
     }
 
@@ -184,7 +136,7 @@ mod tests {
         let (parsed, whole) = OffsetIndex::parse(Offset(7), &file, 1000);
         assert!(!whole);
         assert_eq!(parsed.last(), (Offset(20), 200));
-        assert_eq!(parsed.unwritten(), Some(Unwritten { at: 16, bytes: vec![], len: 16, cut: true }));
+        assert_eq!(parsed.unwritten(), Some(crate::index::Unwritten { at: 16, bytes: vec![], len: 16, cut: true }));
         // Beyond the segment's end.
         assert_eq!(OffsetIndex::parse(Offset(7), &file, 150).0.len(), 1);
     }
@@ -219,7 +171,7 @@ mod tests {
         #[test]
         fn any_bytes_give_a_rising_index(bytes in proptest::collection::vec(any::<u8>(), 0..200), len: u32) {
             let (index, _) = OffsetIndex::parse(Offset(3), &bytes, u64::from(len));
-            prop_assert!(index.entries.list.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 < w[1].1));
+            prop_assert!(index.list.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 < w[1].1));
             let _ = (index.lookup(Offset(0)), index.lookup(Offset(i64::MAX)), index.unwritten());
         }
     }

@@ -10,7 +10,7 @@
 
 use logrun_model::{Offset, ProducerId};
 
-use super::{Entries, Unwritten};
+use super::{Entry, SegmentIndex};
 
 /// A transaction that was aborted: its records between the two offsets are to be left out by those who
 /// read only what is committed.
@@ -24,26 +24,35 @@ pub struct AbortedTxn {
     pub last_stable_offset: Offset,
 }
 
-/// The length of an entry in bytes.
-pub const TXN_ENTRY_BYTES: usize = 34;
 const VERSION: i16 = 0;
 
 /// The aborted transactions whose markers are in one segment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TxnIndex {
-    entries: Entries<AbortedTxn>,
+pub type TxnIndex = SegmentIndex<AbortedTxn>;
+
+impl Entry for AbortedTxn {
+    const BYTES: usize = 34;
+
+    /// A transaction is the segment's that has its marker.
+    fn offset(&self, _base_offset: Offset) -> Offset {
+        self.last_offset
+    }
+
+    fn encode(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&VERSION.to_be_bytes());
+        for n in
+            [self.producer_id.get(), self.first_offset.get(), self.last_offset.get(), self.last_stable_offset.get()]
+        {
+            to.extend_from_slice(&n.to_be_bytes());
+        }
+    }
 }
 
 impl TxnIndex {
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Takes the entries of `file`; also says whether that was all of it. One that isn't whole must be built
     /// again from the batches, because an aborted transaction that it lacks would be read as committed.
     pub fn parse(base_offset: Offset, file: &[u8]) -> (Self, bool) {
         let mut list: Vec<AbortedTxn> = Vec::new();
-        for e in file.chunks_exact(TXN_ENTRY_BYTES) {
+        for e in file.chunks_exact(AbortedTxn::BYTES) {
             let (version, rest) = e.split_at(2);
             let n = |i: usize| rest[i * 8..i * 8 + 8].iter().fold(0u64, |n, b| n << 8 | u64::from(*b)) as i64;
             let txn = AbortedTxn {
@@ -62,23 +71,22 @@ impl TxnIndex {
             }
             list.push(txn);
         }
-        let whole = list.len() * TXN_ENTRY_BYTES == file.len();
-        (Self { entries: Entries { persisted: list.len(), excess: !whole, list } }, whole)
+        Self::parsed(base_offset, list, file.len())
     }
 
     pub fn entries(&self) -> &[AbortedTxn] {
-        &self.entries.list
+        &self.list
     }
 
     /// Adds a transaction whose marker has just been appended.
     pub fn append(&mut self, txn: AbortedTxn) {
-        self.entries.list.push(txn);
+        self.list.push(txn);
     }
 
     /// Collects into `found` what a reader of `from..to` must leave out; says whether later segments can't
     /// have any more.
     pub fn collect(&self, from: Offset, to: Offset, found: &mut Vec<AbortedTxn>) -> bool {
-        for txn in &self.entries.list {
+        for txn in &self.list {
             if txn.last_offset >= from && txn.first_offset < to {
                 found.push(*txn);
             }
@@ -88,36 +96,6 @@ impl TxnIndex {
             }
         }
         false
-    }
-
-    /// Drops the transactions whose markers are at or after `offset`.
-    pub fn truncate_to(&mut self, offset: Offset) {
-        self.entries.truncate(self.entries.list.partition_point(|t| t.last_offset < offset));
-    }
-
-    /// What the file lacks; `None` if it's up to date.
-    pub fn unwritten(&self) -> Option<Unwritten> {
-        if !self.entries.is_dirty() {
-            return None;
-        }
-        let mut bytes = Vec::new();
-        for t in &self.entries.list[self.entries.persisted..] {
-            bytes.extend_from_slice(&VERSION.to_be_bytes());
-            for n in [t.producer_id.get(), t.first_offset.get(), t.last_offset.get(), t.last_stable_offset.get()] {
-                bytes.extend_from_slice(&n.to_be_bytes());
-            }
-        }
-        Some(Unwritten {
-            at: (self.entries.persisted * TXN_ENTRY_BYTES) as u64,
-            bytes,
-            len: (self.entries.list.len() * TXN_ENTRY_BYTES) as u64,
-            cut: self.entries.excess,
-        })
-    }
-
-    /// What [`Self::unwritten`] gave has been written.
-    pub fn mark_persisted(&mut self) {
-        self.entries.mark_persisted();
     }
 }
 
@@ -137,7 +115,7 @@ mod tests {
 
     #[test]
     fn finds_the_transactions_of_a_range() {
-        let mut index = TxnIndex::new();
+        let mut index = TxnIndex::new(Offset(0));
         for t in [txn(0, 10, 11), txn(5, 15, 13), txn(18, 35, 25), txn(32, 50, 35)] {
             index.append(t);
         }
@@ -157,18 +135,18 @@ mod tests {
 
     #[test]
     fn cuts_from_the_end() {
-        let mut index = TxnIndex::new();
+        let mut index = TxnIndex::new(Offset(0));
         index.append(txn(0, 10, 11));
         index.append(txn(5, 15, 13));
         index.mark_persisted();
         index.truncate_to(Offset(15));
-        assert_eq!(index.unwritten(), Some(Unwritten { at: 34, bytes: vec![], len: 34, cut: true }));
+        assert_eq!(index.unwritten(), Some(crate::index::Unwritten { at: 34, bytes: vec![], len: 34, cut: true }));
     }
 
     proptest! {
         #[test]
         fn round_trips(steps in proptest::collection::vec((0i64..10, 1i64..10), 0..50)) {
-            let mut index = TxnIndex::new();
+            let mut index = TxnIndex::new(Offset(0));
             let mut last = 0;
             for (first, step) in steps {
                 last += step;
@@ -182,7 +160,7 @@ mod tests {
         #[test]
         fn any_bytes_are_taken_or_left(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let (index, whole) = TxnIndex::parse(Offset(0), &bytes);
-            prop_assert!(!whole || index.entries().len() * TXN_ENTRY_BYTES == bytes.len());
+            prop_assert!(!whole || index.entries().len() * AbortedTxn::BYTES == bytes.len());
         }
     }
 }
