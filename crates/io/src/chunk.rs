@@ -248,6 +248,22 @@ impl ChunkWriter {
         self.inner.filled.store(at + bytes.len(), Ordering::Release);
     }
 
+    /// Lets `read` fill in at most `max` bytes behind what is filled; it says how many it did.
+    ///
+    /// # Errors
+    /// Those of `read`; nothing is filled then.
+    pub fn fill(&mut self, max: usize, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
+        let at = self.filled();
+        let max = max.min(self.capacity() - at);
+        // SAFETY: the range lies within the block, at or behind `filled`, where no slice reaches and nobody else
+        // writes while `self` is borrowed; the mapping is initialised.
+        let room = unsafe { std::slice::from_raw_parts_mut(self.inner.start().add(at), max) };
+        let n = read(room)?;
+        assert!(n <= max, "no more is filled than there is room");
+        self.inner.filled.store(at + n, Ordering::Release);
+        Ok(n)
+    }
+
     /// Leaves out what is before `at`; it holds what was there before.
     pub fn skip_to(&mut self, at: usize) {
         assert!((self.filled()..=self.capacity()).contains(&at), "forwards and within the chunk");
@@ -350,6 +366,21 @@ mod tests {
                 seen = filled;
             }
         });
+    }
+
+    #[test]
+    fn a_read_fills_in_what_it_says() {
+        let mut c = Chunks::default().take(100).unwrap();
+        c.append(b"ab");
+        let n = c.fill(10, |room| {
+            room[..4].copy_from_slice(b"cdef");
+            assert_eq!(room.len(), 10);
+            Ok(3)
+        });
+        assert_eq!(n.unwrap(), 3);
+        c.fill(1, |_| Err(io::ErrorKind::Other.into())).unwrap_err();
+        assert_eq!(c.fill(usize::MAX, |room| Ok(room.len())).unwrap(), c.capacity() - 5);
+        assert_eq!(&c.chunk().bytes(0..5), b"abcde");
     }
 
     #[test]

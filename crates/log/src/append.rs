@@ -162,6 +162,7 @@ impl Log {
         self.log_end_offset = last.next_offset();
         self.bytes_since_snapshot += bytes as u64;
         if !journaled {
+            shared.file.wrote_buffered(now.monotonic);
             self.tail.written_mark().set(self.log_end_offset);
             self.sync.wrote(&shared, self.log_end_offset);
         }

@@ -12,8 +12,12 @@ use std::sync::{Arc, Weak};
 use logrun_io::{Chunks, Io};
 use parking_lot::Mutex;
 
+use crate::cold::ColdReads;
 use crate::tail::Runs;
 use crate::writer::Home;
+
+/// At most this part of the budget is for those who read what is in no memory; what they don't take is the newest data's.
+const COLD_SHARE: usize = 4;
 
 /// The cache of one process. Clones are the same cache.
 #[derive(Clone, Debug)]
@@ -25,6 +29,7 @@ struct Shared {
     journal_bytes: u64,
     homes: Mutex<BTreeMap<PathBuf, Arc<Home>>>,
     chunks: Chunks,
+    cold: ColdReads,
     holders: Mutex<Holders>,
 }
 
@@ -66,11 +71,13 @@ impl TailCache {
     /// (`logrun.journal.bytes`); with 0 every append goes to its segment's file at once. [`crate::LogDirs`] brings the
     /// logs to where a journal ends: they must not be opened before.
     pub fn with_journals(budget_bytes: usize, journal_bytes: u64) -> Self {
+        let chunks = Chunks::default();
         Self(Arc::new(Shared {
             budget_bytes,
             journal_bytes,
             homes: Mutex::default(),
-            chunks: Chunks::default(),
+            cold: ColdReads::new(chunks.clone(), budget_bytes / COLD_SHARE),
+            chunks,
             holders: Mutex::default(),
         }))
     }
@@ -96,6 +103,10 @@ impl TailCache {
 
     pub(crate) fn budget_bytes(&self) -> usize {
         self.0.budget_bytes
+    }
+
+    pub(crate) fn cold(&self) -> &ColdReads {
+        &self.0.cold
     }
 
     pub(crate) fn chunks(&self) -> &Chunks {
@@ -132,10 +143,11 @@ impl TailCache {
     /// Evicts until the budget holds, or nothing more can go: what is left is not in the files yet.
     pub(crate) fn trim(&self) {
         let mut below = (usize::MAX, u64::MAX);
+        let budget_bytes = self.0.budget_bytes.saturating_sub(self.0.cold.used_bytes());
         loop {
             let (largest, runs) = {
                 let h = self.0.holders.lock();
-                if h.used_bytes <= self.0.budget_bytes {
+                if h.used_bytes <= budget_bytes {
                     return;
                 }
                 let Some(largest) = h.by_bytes.range(..below).next_back().copied() else { return };

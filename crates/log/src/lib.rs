@@ -10,6 +10,7 @@
 
 mod append;
 mod cache;
+mod cold;
 mod compact;
 mod config;
 mod direct;

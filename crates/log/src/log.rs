@@ -246,8 +246,7 @@ impl Log {
             return Err(self.out_of_range(from));
         }
         let upper_bound = upper_bound.min(self.log_end_offset);
-        let buffers = self.env.io.buffers.clone();
-        let plan = |source| ReadPlan { from, upper_bound, max_bytes, min_one_batch, source, buffers };
+        let plan = |source| ReadPlan { from, upper_bound, max_bytes, min_one_batch, source };
         if from >= upper_bound {
             return Ok(plan(Source::Memory(TailSlices::default())));
         }
@@ -259,7 +258,7 @@ impl Log {
         // The sealed segment before may be the floor only if the active one begins behind the offset.
         let first = if active.base_offset() <= from { self.sealed.len() } else { first };
         let active = SegmentRef { shared: active.shared.clone(), size: active.size };
-        Ok(plan(Source::Files { sealed: self.sealed.clone(), first, active }))
+        Ok(plan(Source::Files { sealed: self.sealed.clone(), first, active, env: self.env.clone() }))
     }
 
     /// [`Self::plan_read`] and [`ReadPlan::run`] at once.

@@ -6,16 +6,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use logrun_io::{BUFFER_BYTES_MIN, Buffers};
-use logrun_model::Offset;
+use logrun_io::BUFFER_BYTES_MIN;
+use logrun_model::{Monotonic, Offset};
 
 use crate::error::{IoContext, LogError};
+use crate::log::LogEnv;
 use crate::segment::SegmentShared;
 use crate::tail::TailSlices;
-use crate::walk::Span;
+use crate::walk::{SPAN_BYTES, Span};
 
 /// How much is read beyond what was asked for, to reach the batch from the index entry before it.
 const INDEX_GAP_BYTES: usize = 8 << 10;
+/// What one read gives at most, unless a batch is larger: a response need not be full.
+const READ_BYTES_MAX: usize = 4 << 20;
 
 /// A segment and how much of it there is to read.
 #[derive(Clone, Debug)]
@@ -32,7 +35,6 @@ pub struct ReadPlan {
     pub(crate) max_bytes: usize,
     pub(crate) min_one_batch: bool,
     pub(crate) source: Source,
-    pub(crate) buffers: Buffers,
 }
 
 #[derive(Clone, Debug)]
@@ -43,6 +45,7 @@ pub(crate) enum Source {
         sealed: Arc<Vec<SegmentRef>>,
         first: usize,
         active: SegmentRef,
+        env: LogEnv,
     },
 }
 
@@ -57,6 +60,53 @@ pub struct LogSlices {
     pub next_offset: Offset,
 }
 
+/// Bytes that follow each other in a file, in the pieces in which they were read.
+#[derive(Debug, Default)]
+struct Window {
+    pieces: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Window {
+    fn new(pieces: Vec<Bytes>) -> Self {
+        let bytes = pieces.iter().map(Bytes::len).sum();
+        Self { pieces, bytes }
+    }
+
+    /// The part from `start` to `end`.
+    fn part(&self, start: usize, end: usize) -> Vec<Bytes> {
+        let mut at = 0;
+        let mut out = Vec::with_capacity(self.pieces.len());
+        for piece in &self.pieces {
+            let (from, to) = (start.max(at), end.min(at + piece.len()));
+            if from < to {
+                out.push(piece.slice(from - at..to - at));
+            }
+            at += piece.len();
+        }
+        out
+    }
+
+    /// As [`Self::part`], joined if it lies across pieces.
+    fn joined(&self, start: usize, end: usize) -> Bytes {
+        let mut parts = self.part(start, end);
+        match parts.len() {
+            1 => parts.swap_remove(0),
+            _ => Bytes::from(parts.concat()),
+        }
+    }
+
+    /// The header of the batch at `at`, as far as it is here.
+    fn head(&self, at: usize) -> Bytes {
+        self.joined(at, self.bytes.min(at.saturating_add(SPAN_BYTES)))
+    }
+
+    /// Whether the batch of `span`, at `at`, is as it was written.
+    fn check_crc(&self, at: usize, span: &Span) -> Result<(), String> {
+        span.check_crc(&self.joined(at, at + span.size))
+    }
+}
+
 impl ReadPlan {
     /// Whether running the plan touches no disk.
     pub fn is_in_memory(&self) -> bool {
@@ -68,21 +118,30 @@ impl ReadPlan {
     /// # Errors
     /// [`LogError::Io`] from the disk; [`LogError::Corrupt`] if what is there is not a batch, or not the one that was
     /// written: what comes from the disk is checked against its CRC, what is still in memory need not be.
-    pub fn run(self) -> Result<LogSlices, LogError> {
-        let (sealed, first, active) = match self.source {
+    pub fn run(mut self) -> Result<LogSlices, LogError> {
+        let source = std::mem::replace(&mut self.source, Source::Memory(TailSlices::default()));
+        let (sealed, first, active, env) = match source {
             Source::Memory(t) => {
                 let next_offset = t.next_offset.unwrap_or(self.from);
                 return Ok(LogSlices { slices: t.slices, bytes: t.bytes, next_offset });
             }
-            Source::Files { ref sealed, first, ref active } => (sealed, first, active),
+            Source::Files { sealed, first, active, env } => (sealed, first, active, env),
         };
+        self.max_bytes = self.max_bytes.min(READ_BYTES_MAX);
+        let now = env.io.clock.now();
         // A segment that compaction emptied has nothing at or after the offset; the next one may.
-        for segment in sealed[first.min(sealed.len())..].iter().chain([active]) {
+        for segment in sealed[first.min(sealed.len())..].iter().chain([&active]) {
             if segment.shared.base_offset >= self.upper_bound {
                 break;
             }
-            if let Some(found) = self.read_segment(segment)? {
-                return Ok(found);
+            match self.read_segment(segment, &env, now) {
+                Ok(None) => {}
+                Ok(Some(found)) => return Ok(found),
+                Err(e) => {
+                    // What is wrong may be what was read, not what is there: the next read looks again.
+                    segment.shared.file.changed();
+                    return Err(e);
+                }
             }
         }
         Ok(self.nothing())
@@ -93,44 +152,31 @@ impl ReadPlan {
     }
 
     /// What `segment` has for the reader; `None` if all of it lies before.
-    fn read_segment(&self, segment: &SegmentRef) -> Result<Option<LogSlices>, LogError> {
+    fn read_segment(&self, segment: &SegmentRef, env: &LogEnv, now: Monotonic) -> Result<Option<LogSlices>, LogError> {
         let shared = &segment.shared;
         // What the file lacks is in memory, and read from there.
-        let size = &shared.file.readable(segment.size);
-        let path = || shared.file.path();
-        let mut at = shared.sparse(*size)?.parts().0.lookup(self.from).1;
-        let file = shared.file.handle(false).during("open", &path())?;
-        let read = |at: u64, wanted: usize| -> Result<Bytes, LogError> {
-            let len = wanted.min(usize::try_from(size - at).unwrap_or(usize::MAX));
-            if len < BUFFER_BYTES_MIN {
-                let mut buf = vec![0; len];
-                let n = file.read_at(at, &mut buf).during("read", &path())?;
-                buf.truncate(n);
-                return Ok(Bytes::from(buf));
-            }
-            let mut buf = self.buffers.take(len);
-            let n = file.read_at(at, buf.room(len)).during("read", &path())?;
-            buf.advance(n);
-            Ok(buf.freeze())
-        };
-        let span_at = |buf: &[u8], at: u64| {
-            Span::parse(buf, at).map_err(|reason| LogError::Corrupt { path: path(), position: at, reason })
-        };
+        let size = shared.file.readable(segment.size);
+        let corrupt = |position: u64, reason: String| LogError::Corrupt { path: shared.file.path(), position, reason };
+        let mut at = shared.sparse(size)?.parts().0.lookup(self.from).1;
         let mut wanted = self.max_bytes.saturating_add(INDEX_GAP_BYTES);
-        while at < *size {
-            let buf = read(at, wanted)?;
-            // Behind the batches that end before the offset, as far as the buffer has them.
+        while at < size {
+            let window = read_window(segment, env, now, at, wanted, size)?;
+            let ends_at = at + window.bytes as u64;
+            if ends_at < size && window.bytes < wanted.min(SPAN_BYTES) {
+                return Err(corrupt(ends_at, "the file ends before the log does".to_owned()));
+            }
+            // Behind the batches that end before the offset, as far as the window has them.
             let mut skip = 0;
             let first = loop {
                 let position = at + skip as u64;
-                if position >= *size {
+                if position >= size {
                     return Ok(None);
                 }
-                let rest = buf.get(skip..).unwrap_or(&[]);
-                if rest.len() < crate::walk::SPAN_BYTES.min((*size - position) as usize) {
+                let left = window.bytes.saturating_sub(skip);
+                if left < SPAN_BYTES.min((size - position) as usize) {
                     break None;
                 }
-                let span = span_at(rest, position)?;
+                let span = Span::parse(&window.head(skip), position).map_err(|reason| corrupt(position, reason))?;
                 if span.last_offset >= self.from {
                     break Some(span);
                 }
@@ -144,40 +190,75 @@ impl ReadPlan {
             if first.size > self.max_bytes && !self.min_one_batch {
                 return Ok(Some(self.nothing()));
             }
-            if buf.len() - skip < first.size {
-                if first.end() > *size {
-                    let reason = format!("a batch of {} bytes ends behind the segment", first.size);
-                    return Err(LogError::Corrupt { path: path(), position: at, reason });
+            if window.bytes - skip < first.size {
+                if first.end() > size {
+                    return Err(corrupt(at, format!("a batch of {} bytes ends behind the segment", first.size)));
                 }
-                // The buffer ends inside the first batch: read again, from its beginning.
+                if ends_at < size && wanted >= skip + first.size {
+                    return Err(corrupt(ends_at, "the file ends before the log does".to_owned()));
+                }
+                // The window ends inside the first batch: read again, from its beginning.
                 wanted = self.max_bytes.max(first.size);
                 continue;
             }
-            let buf = buf.slice(skip..);
-            first.check_crc(&buf).map_err(|reason| LogError::Corrupt { path: path(), position: at, reason })?;
-            return Ok(Some(self.take(buf, at, first)));
+            window.check_crc(skip, &first).map_err(|reason| corrupt(at, reason))?;
+            return Ok(Some(self.take(&window, skip, at, first)));
         }
         Ok(None)
     }
 
-    /// The whole batches at the front of `buf`, of which the first is there and sound.
-    fn take(&self, buf: Bytes, at: u64, first: Span) -> LogSlices {
-        let mut end = first.size;
+    /// The whole batches in the window from the place `start` on, of which the first is there and sound.
+    fn take(&self, window: &Window, start: usize, at: u64, first: Span) -> LogSlices {
+        let mut end = start + first.size;
         let mut next_offset = first.next_offset();
-        while let Some(rest) = buf.get(end..) {
+        while end < window.bytes {
             // What follows may be cut off anywhere, here; if it's not a batch, the next read will say so.
-            let Ok(span) = Span::parse(rest, at + end as u64) else { break };
+            let Ok(span) = Span::parse(&window.head(end), at + (end - start) as u64) else { break };
             let stop = end + span.size;
-            if stop > buf.len() || stop > self.max_bytes || span.last_offset >= self.upper_bound {
+            if stop > window.bytes || stop - start > self.max_bytes || span.last_offset >= self.upper_bound {
                 break;
             }
             // Never served; the next read begins with it, and reports it.
-            if span.check_crc(&buf.slice(end..)).is_err() {
+            if window.check_crc(end, &span).is_err() {
                 break;
             }
             end = stop;
             next_offset = span.next_offset();
         }
-        LogSlices { slices: vec![buf.slice(..end)], bytes: end, next_offset }
+        LogSlices { slices: window.part(start, end), bytes: end - start, next_offset }
     }
+}
+
+/// Reads `wanted` bytes from `at` on: through the page cache if the file was written a moment ago, else past it.
+fn read_window(
+    segment: &SegmentRef,
+    env: &LogEnv,
+    now: Monotonic,
+    at: u64,
+    wanted: usize,
+    size: u64,
+) -> Result<Window, LogError> {
+    let file = &segment.shared.file;
+    if file.is_settled(now) {
+        match env.tail.cold().read(env.io.tasks, &segment.shared, at, wanted, size) {
+            Ok(Some(pieces)) => return Ok(Window::new(pieces)),
+            Ok(None) => {}
+            // Deleted; who has it open can still read it.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e).during("read", &file.path()),
+        }
+    }
+    let path = || file.path();
+    let handle = file.handle(false).during("open", &path())?;
+    let len = wanted.min(usize::try_from(size - at).unwrap_or(usize::MAX));
+    if len < BUFFER_BYTES_MIN {
+        let mut buf = vec![0; len];
+        let n = handle.read_at(at, &mut buf).during("read", &path())?;
+        buf.truncate(n);
+        return Ok(Window::new(vec![Bytes::from(buf)]));
+    }
+    let mut buf = env.io.buffers.take(len);
+    let n = handle.read_at(at, buf.room(len)).during("read", &path())?;
+    buf.advance(n);
+    Ok(Window::new(vec![buf.freeze()]))
 }

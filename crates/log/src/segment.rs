@@ -519,6 +519,7 @@ impl Segment {
         self.shared.with_txn(|t| t.truncate_to(offset))?;
         let path = self.shared.file.path();
         let file = self.shared.file.writer().during("open", &path)?;
+        self.shared.file.changed();
         file.set_len(position).during("cut", &path)?;
         file.sync_data().during("sync", &path)?;
         self.size = position;

@@ -6,12 +6,19 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use logrun_io::{Disk, File, OpenMode};
+use logrun_model::Monotonic;
 use parking_lot::Mutex;
 
+use crate::cold::ColdReads;
 use crate::error::LogError;
 use crate::writer::LogWriter;
+
+/// So long after it was written a file's end is in the page cache, and may be on its way to the device: reading past the
+/// page cache would wait for that, and hold up who writes.
+const SETTLED: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(crate) struct SegmentFile {
@@ -24,15 +31,30 @@ struct State {
     path: PathBuf,
     handle: Option<Arc<dyn File>>,
     writable: bool,
-    /// For writes past the page cache.
+    /// Past the page cache.
     direct: Option<Arc<dyn File>>,
+    direct_refused: bool,
+    /// When this process last wrote to it through the page cache.
+    buffered_at: Option<Monotonic>,
+    /// Where what was read of it past the page cache is kept, and under which number.
+    cold: Option<(ColdReads, u64)>,
     /// Who has more for the file, and how much of it the file has.
     queued: Option<(Arc<LogWriter>, u64)>,
 }
 
 impl SegmentFile {
     pub fn new(disk: Arc<dyn Disk>, path: PathBuf) -> Self {
-        Self { disk, state: Mutex::new(State { path, handle: None, writable: false, direct: None, queued: None }) }
+        let state = State {
+            path,
+            handle: None,
+            writable: false,
+            direct: None,
+            direct_refused: false,
+            buffered_at: None,
+            cold: None,
+            queued: None,
+        };
+        Self { disk, state: Mutex::new(state) }
     }
 
     pub fn path(&self) -> PathBuf {
@@ -69,13 +91,47 @@ impl SegmentFile {
         Ok(f)
     }
 
-    /// The file for writes past the page cache; `None` if the file system can't.
+    /// The file for reads and writes past the page cache; `None` if the file system can't.
     pub fn direct(&self) -> io::Result<Option<Arc<dyn File>>> {
         let mut s = self.state.lock();
-        if s.direct.is_none() {
+        if s.direct.is_none() && !s.direct_refused {
             s.direct = self.disk.open_direct(&s.path)?;
+            s.direct_refused = s.direct.is_none();
         }
         Ok(s.direct.clone())
+    }
+
+    /// The file system can't read past the page cache, as it turned out.
+    pub fn refuses_direct(&self) {
+        let mut s = self.state.lock();
+        (s.direct, s.direct_refused) = (None, true);
+    }
+
+    /// The file's number among those that are read past the page cache; `None` if it can't be.
+    pub fn cold_id(&self, cold: &ColdReads) -> Option<u64> {
+        let mut s = self.state.lock();
+        if s.direct_refused {
+            return None;
+        }
+        Some(s.cold.get_or_insert_with(|| (cold.clone(), cold.next_id())).1)
+    }
+
+    /// What the file had at some place is not what it has now: it was cut.
+    pub fn changed(&self) {
+        let cold = self.state.lock().cold.take();
+        if let Some((cold, id)) = cold {
+            cold.forget(id);
+        }
+    }
+
+    /// It was written to through the page cache.
+    pub fn wrote_buffered(&self, now: Monotonic) {
+        self.state.lock().buffered_at = Some(now);
+    }
+
+    /// Whether it is better read past the page cache.
+    pub fn is_settled(&self, now: Monotonic) -> bool {
+        self.state.lock().buffered_at.is_none_or(|at| now.since(at) >= SETTLED)
     }
 
     /// `writer` has more for the file than its `len` bytes.
@@ -122,6 +178,8 @@ impl SegmentFile {
     pub fn release(&self) {
         let mut s = self.state.lock();
         (s.handle, s.direct) = (None, None);
+        drop(s);
+        self.changed();
     }
 
     /// Gives the file the name `to` in its directory.

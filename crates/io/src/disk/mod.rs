@@ -72,7 +72,7 @@ pub trait File: Send + Sync + Debug {
     fn sync_data(&self) -> io::Result<()>;
 }
 
-/// Where writes past the page cache begin and end, in the file and in memory, in multiples of this many bytes.
+/// Where reads and writes past the page cache begin and end, in the file and in memory, in multiples of this many bytes.
 pub const DIRECT_ALIGN_BYTES: usize = 4096;
 
 /// Holds a directory for one process; dropping it lets go.
@@ -81,9 +81,9 @@ pub trait DirLock: Send + Sync + Debug {}
 /// A file system.
 pub trait Disk: Send + Sync + Debug {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
-    /// An existing file for writes past the page cache (`O_DIRECT`), whose places, lengths and memory are multiples of
-    /// [`DIRECT_ALIGN_BYTES`]. `None` if the file system can't; some only say so, by
-    /// [`io::ErrorKind::InvalidInput`], when they are written to.
+    /// An existing file for reads and writes past the page cache (`O_DIRECT`), whose places, lengths and memory are
+    /// multiples of [`DIRECT_ALIGN_BYTES`]. `None` if the file system can't; some only say so, by
+    /// [`io::ErrorKind::InvalidInput`], when they are read or written.
     fn open_direct(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>>;
     /// What is at `path`; `None` if nothing is.
     fn info(&self, path: &Path) -> io::Result<Option<PathInfo>>;

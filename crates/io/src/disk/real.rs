@@ -9,7 +9,7 @@ use std::time::UNIX_EPOCH;
 
 use rustix::fs::FlockOperation;
 
-use super::{DirEntry, DirLock, Disk, File, OpenMode, PathInfo, Space};
+use super::{DIRECT_ALIGN_BYTES, DirEntry, DirLock, Disk, File, OpenMode, PathInfo, Space};
 
 /// The file systems that the process sees.
 #[derive(Debug, Default)]
@@ -22,15 +22,24 @@ impl RealDisk {
 }
 
 #[derive(Debug)]
-struct RealFile(fs::File);
+struct RealFile {
+    file: fs::File,
+    /// Past the page cache: a read that comes short has met the end of the file.
+    direct: bool,
+}
 
 impl File for RealFile {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let mut done = 0;
         while done < buf.len() {
-            match self.0.read_at(&mut buf[done..], offset + done as u64) {
+            match self.file.read_at(&mut buf[done..], offset + done as u64) {
                 Ok(0) => break,
-                Ok(n) => done += n,
+                Ok(n) => {
+                    done += n;
+                    if self.direct && !n.is_multiple_of(DIRECT_ALIGN_BYTES) {
+                        break;
+                    }
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
@@ -44,12 +53,12 @@ impl File for RealFile {
         let mut offset = offset;
         for group in bufs.chunks(SLICES_MAX) {
             if let [one] = group {
-                self.0.write_all_at(one, offset)?;
+                self.file.write_all_at(one, offset)?;
                 offset += one.len() as u64;
                 continue;
             }
             let wanted: usize = group.iter().map(|b| b.len()).sum();
-            let mut written = rustix::io::retry_on_intr(|| rustix::io::pwritev(&self.0, group, offset))?;
+            let mut written = rustix::io::retry_on_intr(|| rustix::io::pwritev(&self.file, group, offset))?;
             offset += wanted as u64;
             if written == wanted {
                 continue;
@@ -61,7 +70,7 @@ impl File for RealFile {
                     written -= b.len();
                     continue;
                 }
-                self.0.write_all_at(&b[written..], at)?;
+                self.file.write_all_at(&b[written..], at)?;
                 at += (b.len() - written) as u64;
                 written = 0;
             }
@@ -70,15 +79,15 @@ impl File for RealFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 }
 
@@ -105,13 +114,13 @@ impl Disk for RealDisk {
                 o.write(true).create_new(true);
             }
         }
-        Ok(Arc::new(RealFile(o.open(path)?)))
+        Ok(Arc::new(RealFile { file: o.open(path)?, direct: false }))
     }
 
     fn open_direct(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
         let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
         match fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
-            Ok(f) => Ok(Some(Arc::new(RealFile(f)))),
+            Ok(file) => Ok(Some(Arc::new(RealFile { file, direct: true }))),
             Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok(None),
             Err(e) => Err(e),
         }

@@ -57,8 +57,9 @@ fn reads_whole_batches_from_memory_and_from_files() {
 fn what_was_not_written_is_not_served() {
     let world = World::new(1);
     drop(filled(&world, 12));
-    let log = world.reopen_unclean(Offset(0)).0;
+    let mut log = world.reopen_unclean(Offset(0)).0;
     let whole = log.read(Offset(0), Offset(24), 1 << 20, true).unwrap();
+    log.release_idle();
     let first = BatchHeader::parse(&joined(&whole.slices)).unwrap().size_in_bytes() as u64;
     let path = segment_path(Path::new(DIR), Offset(0), ".log");
     let file = world.io.disk.open(&path, OpenMode::Write).unwrap();

@@ -201,7 +201,7 @@ struct SimFile {
     node: u64,
     generation: u64,
     writable: bool,
-    /// Opened for writes past the page cache: places, lengths and memory must be aligned.
+    /// Opened for reads and writes past the page cache: places, lengths and memory must be aligned.
     direct: bool,
 }
 
@@ -210,10 +210,10 @@ impl SimFile {
         if self.writable { Ok(()) } else { Err(io::Error::new(io::ErrorKind::PermissionDenied, "opened for reading")) }
     }
 
-    fn check_aligned(&self, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<()> {
+    fn check_aligned<'a>(&self, offset: u64, bufs: impl IntoIterator<Item = &'a [u8]>) -> io::Result<()> {
         let aligned = |n: usize| n.is_multiple_of(DIRECT_ALIGN_BYTES);
         let fine = offset.is_multiple_of(DIRECT_ALIGN_BYTES as u64)
-            && bufs.iter().all(|b| aligned(b.len()) && aligned(b.as_ptr().addr()));
+            && bufs.into_iter().all(|b| aligned(b.len()) && aligned(b.as_ptr().addr()));
         if fine || !self.direct { Ok(()) } else { Err(io::ErrorKind::InvalidInput.into()) }
     }
 }
@@ -229,6 +229,7 @@ impl Drop for SimFile {
 
 impl File for SimFile {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.check_aligned(offset, [&*buf])?;
         let mut w = self.disk.0.lock();
         w.reads += 1;
         let n = w.reads;
@@ -242,7 +243,7 @@ impl File for SimFile {
 
     fn write_all_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<()> {
         self.check_writable()?;
-        self.check_aligned(offset, bufs)?;
+        self.check_aligned(offset, bufs.iter().map(|b| &**b))?;
         let mut bytes = Vec::with_capacity(bufs.iter().map(|b| b.len()).sum());
         for b in bufs {
             bytes.extend_from_slice(b);
