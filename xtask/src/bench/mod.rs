@@ -15,7 +15,7 @@ mod tools;
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use logrun_testkit::{Product, judge, repository};
 
@@ -31,6 +31,7 @@ pub const USAGE: &str =
                      --logrun PATH    the binary (LOGRUN_BIN, or target/release/logrun)
                      --name NAME      of the files written (latest, or quick)
                      --null           Apache Kafka on both sides: the size of the noise
+                     --against PATH   another build of Logrun in Apache Kafka's place: what a change does
                      --check          fail when Logrun is behind in anything";
 
 /// What the command line asks for.
@@ -43,6 +44,7 @@ struct Options {
     only: Vec<String>,
     rounds: Option<usize>,
     logrun: Option<PathBuf>,
+    against: Option<PathBuf>,
     name: Option<String>,
 }
 
@@ -58,6 +60,7 @@ fn parse(args: &[&str]) -> Result<Options, String> {
             "--list" => options.list = true,
             "--only" => options.only.push(value()?.to_owned()),
             "--logrun" => options.logrun = Some(PathBuf::from(value()?)),
+            "--against" => options.against = Some(PathBuf::from(value()?)),
             "--name" => options.name = Some(value()?.to_owned()),
             "--rounds" => {
                 let n = value()?.parse().ok().filter(|n| (1..=100).contains(n));
@@ -91,9 +94,12 @@ pub fn run(args: &[&str]) -> Result<(), String> {
         return Ok(());
     }
     let script = judge().ok_or("Apache Kafka is not there: set KAFKA_JUDGE to the script that runs it")?;
-    let kafka = Product::Kafka(script.clone());
-    let ours = if options.null { kafka.clone() } else { Product::Logrun(binary(&options)?) };
-    let contest = Contest::new(ours, kafka, Judge::new(script));
+    let theirs = match &options.against {
+        Some(path) => Product::Logrun(found(path)?),
+        None => Product::Kafka(script.clone()),
+    };
+    let ours = if options.null { theirs.clone() } else { Product::Logrun(binary(&options)?) };
+    let contest = Contest::new(ours, theirs, Judge::new(script));
     let rounds = options.rounds.unwrap_or(if options.quick { 1 } else { 3 });
     let scale = Scale { rounds, divisor: if options.quick { 10 } else { 1 } };
 
@@ -108,10 +114,11 @@ pub fn run(args: &[&str]) -> Result<(), String> {
     }
     println!("\n{}", report::text(&table));
 
-    let name = options.name.as_deref().unwrap_or(match (options.null, options.quick) {
-        (true, _) => "null",
-        (false, true) => "quick",
-        (false, false) => "latest",
+    let name = options.name.as_deref().unwrap_or(match (options.null, options.against.is_some(), options.quick) {
+        (true, ..) => "null",
+        (_, true, _) => "against",
+        (.., true) => "quick",
+        _ => "latest",
     });
     write(name, &table, &machine, scale).map_err(|e| format!("bench/results/{name}: {e}"))?;
     println!("written: bench/results/{name}.md, bench/results/{name}.svg");
@@ -130,7 +137,11 @@ fn binary(options: &Options) -> Result<PathBuf, String> {
         (None, Some(path)) => PathBuf::from(path),
         (None, None) => repository().join("target/release/logrun"),
     };
-    fs::canonicalize(&path).map_err(|e| format!("{}: {e}; `cargo build --release` makes it", path.display()))
+    found(&path)
+}
+
+fn found(path: &Path) -> Result<PathBuf, String> {
+    fs::canonicalize(path).map_err(|e| format!("{}: {e}; `cargo build --release` makes it", path.display()))
 }
 
 fn write(name: &str, table: &Table, machine: &str, scale: Scale) -> io::Result<()> {

@@ -71,9 +71,14 @@ impl Contest {
     }
 
     /// As [`Self::start`] where the two call a thing by different names: further lines of ours, and of theirs. With
-    /// Apache Kafka on both sides both get theirs.
+    /// the same product on both sides both get that one's.
     pub fn start_as(&self, ours: &str, theirs: &str) -> Result<(Side, Side), String> {
-        let ours = if matches!(self.ours, Product::Kafka(_)) { theirs } else { ours };
+        let is_kafka = |p: &Product| matches!(p, Product::Kafka(_));
+        let (ours, theirs) = match (is_kafka(&self.ours), is_kafka(&self.theirs)) {
+            (true, true) => (theirs, theirs),
+            (false, false) => (ours, ours),
+            _ => (ours, theirs),
+        };
         Ok((self.side(&self.ours, ours)?, self.side(&self.theirs, theirs)?))
     }
 
