@@ -21,6 +21,7 @@ use logrun_wire::messages::{
 use super::{Admin, Each};
 use crate::client::Target;
 use crate::error::{Error, check};
+use crate::security::scram::Hash;
 
 /// An ACL: who may or may not do what with what, from where. The numbers are Kafka's: `ResourceType`, `PatternType`,
 /// `AclOperation`, `AclPermissionType`.
@@ -125,8 +126,32 @@ impl ScramMechanism {
         }
     }
 
+    /// By Kafka's name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Sha256, Self::Sha512].into_iter().find(|m| m.name() == name)
+    }
+
     fn from_id(id: i8) -> Option<Self> {
         [Self::Sha256, Self::Sha512].into_iter().find(|m| *m as i8 == id)
+    }
+
+    /// `Hi(password, salt, iterations)` of RFC 5802: what a broker keeps instead of the password.
+    pub fn salted(self, password: &[u8], salt: &[u8], iterations: u32) -> Bytes {
+        self.hash().salted(password, salt, iterations).into()
+    }
+
+    /// The stored key and the server key of RFC 5802, which is what the metadata log keeps of a salted password.
+    pub fn keys(self, salted: &[u8]) -> (Bytes, Bytes) {
+        let hash = self.hash();
+        let stored = hash.hash(&hash.hmac(salted, b"Client Key"));
+        (stored.into(), hash.hmac(salted, b"Server Key").into())
+    }
+
+    fn hash(self) -> Hash {
+        match self {
+            Self::Sha256 => Hash::Sha256,
+            Self::Sha512 => Hash::Sha512,
+        }
     }
 }
 

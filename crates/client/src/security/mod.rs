@@ -6,7 +6,7 @@
 mod jaas;
 mod pem;
 mod sasl;
-mod scram;
+pub(crate) mod scram;
 mod tls;
 
 use std::fmt::Debug;
@@ -22,6 +22,8 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::link::{Link, Transport};
 use crate::versions::Versions;
+
+pub use scram::base64_decode;
 
 /// A boxed future, as the methods of [`Security`] return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

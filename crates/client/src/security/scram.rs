@@ -10,13 +10,13 @@ const ITERATIONS_MAX: u32 = 1_000_000;
 
 /// A mechanism of SCRAM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hash {
+pub(crate) enum Hash {
     Sha256,
     Sha512,
 }
 
 impl Hash {
-    fn salted(self, password: &[u8], salt: &[u8], iterations: u32) -> Vec<u8> {
+    pub(crate) fn salted(self, password: &[u8], salt: &[u8], iterations: u32) -> Vec<u8> {
         match self {
             Self::Sha256 => {
                 let mut out = vec![0; Sha256::output_size()];
@@ -31,7 +31,7 @@ impl Hash {
         }
     }
 
-    fn hmac(self, key: &[u8], text: &[u8]) -> Vec<u8> {
+    pub(crate) fn hmac(self, key: &[u8], text: &[u8]) -> Vec<u8> {
         // A key of any length is taken.
         match self {
             Self::Sha256 => Hmac::<Sha256>::new_from_slice(key)
@@ -41,7 +41,7 @@ impl Hash {
         }
     }
 
-    fn hash(self, text: &[u8]) -> Vec<u8> {
+    pub(crate) fn hash(self, text: &[u8]) -> Vec<u8> {
         match self {
             Self::Sha256 => Sha256::digest(text).to_vec(),
             Self::Sha512 => Sha512::digest(text).to_vec(),
@@ -131,7 +131,8 @@ pub(super) fn base64_encode(bytes: &[u8]) -> String {
     out
 }
 
-pub(super) fn base64_decode(text: &str) -> Option<Vec<u8>> {
+/// The bytes of Base64 with its padding; nothing where it is none.
+pub fn base64_decode(text: &str) -> Option<Vec<u8>> {
     let text = text.as_bytes();
     if !text.len().is_multiple_of(4) {
         return None;
