@@ -25,13 +25,27 @@ impl Ended {
     }
 }
 
-/// Runs `command` with no input; what it writes goes through files in `dir`, so that much of it can't block it.
+/// Runs `command` with no input: see [`typed`].
+///
+/// # Errors
+/// As [`typed`].
+pub fn run(command: &mut Command, dir: &Path, patience: Duration) -> io::Result<Ended> {
+    ended(command.stdin(Stdio::null()), dir, patience)
+}
+
+/// Runs `command` with `input` typed in; what it writes goes through files in `dir`, so that much of it can't block it.
 ///
 /// # Errors
 /// What starting it gives; `TimedOut` with what it said so far when it runs longer than `patience` (it is then killed).
-pub fn run(command: &mut Command, dir: &Path, patience: Duration) -> io::Result<Ended> {
+pub fn typed(command: &mut Command, input: &str, dir: &Path, patience: Duration) -> io::Result<Ended> {
+    let path = dir.join("stdin");
+    fs::write(&path, input)?;
+    ended(command.stdin(File::open(path)?), dir, patience)
+}
+
+fn ended(command: &mut Command, dir: &Path, patience: Duration) -> io::Result<Ended> {
     let (out, err) = (dir.join("stdout"), dir.join("stderr"));
-    command.stdin(Stdio::null()).stdout(File::create(&out)?).stderr(File::create(&err)?);
+    command.stdout(File::create(&out)?).stderr(File::create(&err)?);
     let start = Instant::now();
     let mut child = command.spawn()?;
     let text = |path: &Path| fs::read(path).map(|b| String::from_utf8_lossy(&b).into_owned());
@@ -62,6 +76,8 @@ mod tests {
         sh.args(["-c", "echo out; echo err >&2; exit 3"]);
         let ended = run(&mut sh, scratch.path(), Duration::from_secs(10)).expect("run");
         assert_eq!((ended.code, ended.said().as_str()), (3, "out\nerr\n"));
+        let heard = typed(&mut Command::new("cat"), "heard", scratch.path(), Duration::from_secs(10)).expect("run");
+        assert_eq!((heard.code, heard.stdout.as_str()), (0, "heard"));
         let mut killed = Command::new("sh");
         killed.args(["-c", "kill -TERM $$"]);
         assert_eq!(run(&mut killed, scratch.path(), Duration::from_secs(10)).expect("run").code, 143);

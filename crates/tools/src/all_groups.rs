@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use crate::cluster::list_groups;
 use crate::failure::Failure;
+use crate::groups::kind_name;
 use crate::options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Given, HELP, Opt, Syntax, VERSION};
 use crate::session::{Session, block_on};
-use crate::text::title;
 use crate::{Out, Tool};
 
 pub const TOOL: Tool = Tool { name: "kafka-groups", about: SYNTAX.about, run };
@@ -58,7 +58,7 @@ async fn list(given: &Given<'_>, out: &mut Out) -> Result<(), Failure> {
     let (kind, protocol) = (given.value("group-type")?, given.value("protocol")?);
     let mut rows = Vec::new();
     for group in list_groups(&session, &[], &[]).await? {
-        let is = |name: &str| group.group_type.eq_ignore_ascii_case(name);
+        let is = |name: &str| kind_name(&group).eq_ignore_ascii_case(name);
         let wanted = match (kind, protocol) {
             (Some(kind), protocol) => is(kind) && protocol.is_none_or(|p| p == &*group.protocol_type),
             (None, Some(protocol)) => protocol == &*group.protocol_type,
@@ -68,7 +68,7 @@ async fn list(given: &Given<'_>, out: &mut Out) -> Result<(), Failure> {
             _ => true,
         };
         if wanted {
-            rows.push([group.group_id.to_string(), title(&group.group_type), group.protocol_type.to_string()]);
+            rows.push([group.group_id.to_string(), kind_name(&group).to_owned(), group.protocol_type.to_string()]);
         }
     }
     let width = rows.iter().flatten().map(|cell| cell.chars().count()).fold(20, usize::max);

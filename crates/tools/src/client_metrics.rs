@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::cluster::{ConfigChange, ResourceType, alter_configs, config_resources, describe_configs};
+use logrun_client::admin::ConfigAlteration;
+
+use crate::cluster::{ResourceType, alter_configs, config_resources, describe_configs};
 use crate::failure::Failure;
 use crate::options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Given, HELP, Opt, Syntax, VERSION};
 use crate::session::{Session, block_on, failure};
@@ -65,13 +67,19 @@ async fn act(given: &Given<'_>, out: &mut Out) -> Result<(), Failure> {
     }
     if given.has("describe") {
         let names = match name {
+            Some(name) if !names().await?.iter().any(|n| n == name) => {
+                return Ok(writeln!(
+                    out,
+                    "The client metric resource {name} doesn't exist and doesn't have dynamic config."
+                )?);
+            }
             Some(name) => vec![name.to_owned()],
             None => names().await?,
         };
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        for result in describe_configs(&session, kind, &names, false).await? {
-            writeln!(out, "Client metrics configs for {} are:", result.resource_name)?;
-            for c in result.configs {
+        for (name, configs) in describe_configs(&session, kind, &names, false).await? {
+            writeln!(out, "Client metrics configs for {name} are:")?;
+            for c in configs {
                 writeln!(out, "  {}={}", c.name, c.value.as_deref().unwrap_or("null"))?;
             }
         }
@@ -80,14 +88,17 @@ async fn act(given: &Given<'_>, out: &mut Out) -> Result<(), Failure> {
     if given.has("delete") {
         let name = name.unwrap_or_default();
         let old = describe_configs(&session, kind, &[name], false).await?;
-        let changes = old.iter().flat_map(|r| &r.configs).map(|c| (c.name.to_string(), None)).collect();
-        alter_configs(&session, kind, vec![(name.to_owned(), changes)]).await?;
+        let changes = old.into_iter().flat_map(|(_, configs)| configs).map(|c| ConfigAlteration::delete(c.name));
+        alter_configs(&session, kind, [(name.to_owned(), changes.collect())]).await?;
         return Ok(writeln!(out, "Deleted client metrics config for {name}.")?);
     }
     let name = name.map_or_else(|| session.client.io().random.uuid().to_string(), str::to_owned);
-    let mut changes: Vec<ConfigChange> = Vec::new();
-    let mut change = |key: &str, value: String| {
-        changes.push((key.to_owned(), (!value.is_empty()).then_some(value)));
+    let mut changes = Vec::new();
+    let mut change = |key: &'static str, value: String| {
+        changes.push(match value.is_empty() {
+            true => ConfigAlteration::delete(key),
+            false => ConfigAlteration::set(key, value),
+        });
     };
     if let Some(interval) = given.parsed::<i32>("interval")? {
         change("interval.ms", interval.to_string());
@@ -97,6 +108,6 @@ async fn act(given: &Given<'_>, out: &mut Out) -> Result<(), Failure> {
             change(option, given.values(option).join(","));
         }
     }
-    alter_configs(&session, kind, vec![(name.clone(), changes)]).await?;
+    alter_configs(&session, kind, [(name.clone(), changes)]).await?;
     Ok(writeln!(out, "Altered client metrics config for {name}.")?)
 }

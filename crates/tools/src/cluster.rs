@@ -1,16 +1,18 @@
-//! What several tools ask of a cluster: its topics, offsets, configurations and groups.
-//!
-//! One request to each broker that has to be asked, all at once; the answers in order.
+//! What several tools ask of a cluster: its topics, offsets, configurations and groups, by the client's admin calls,
+//! whose results become the tools' sentences here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use futures_util::future::{join_all, try_join_all};
-use logrun_client::Error;
+use futures_util::future::join_all;
+pub use logrun_client::admin::ResourceType;
+use logrun_client::admin::{ConfigAlteration, ConfigDescription, ConfigResource, GroupKind, GroupListing, OffsetSpec};
+use logrun_client::{Error, Str, TopicPartition};
+use logrun_config::IsolationLevel;
 use logrun_wire::ErrorCode;
 use logrun_wire::messages as m;
 
 use crate::failure::Failure;
-use crate::session::{Session, check};
+use crate::session::{Session, check, failure};
 
 /// A topic's name and a partition of it.
 pub type Partition = (String, i32);
@@ -66,69 +68,45 @@ impl Topics {
 pub const EARLIEST: i64 = -2;
 pub const LATEST: i64 = -1;
 
-/// The offset of each partition at the time (or -1, -2, …) asked of it, from its leader.
+/// The offset of each partition at the time (or [`EARLIEST`], [`LATEST`], …) asked of it, from its leader; -1 where no
+/// record is that late.
 ///
 /// # Errors
-/// A leader doesn't answer. What a broker says of one partition is in the map.
+/// Nobody can be asked. What a broker says of one partition is in the map.
 pub async fn list_offsets(
     session: &Session,
     leaders: &Topics,
     wanted: impl IntoIterator<Item = (Partition, i64)>,
-) -> Result<BTreeMap<Partition, Result<i64, i16>>, Failure> {
+) -> Result<BTreeMap<Partition, Result<i64, Error>>, Failure> {
     let mut found = BTreeMap::new();
-    let mut nodes: BTreeMap<i32, BTreeMap<String, Vec<(i32, i64)>>> = BTreeMap::new();
-    for (partition, timestamp) in wanted {
+    let mut specs = BTreeMap::new();
+    for (partition, time) in wanted {
         match leaders.0.get(&partition) {
-            None => {
-                found.insert(partition, Err(ErrorCode::UnknownTopicOrPartition.code()));
-            }
-            Some(-1) => {
-                found.insert(partition, Err(ErrorCode::LeaderNotAvailable.code()));
-            }
-            Some(leader) => {
-                nodes.entry(*leader).or_default().entry(partition.0).or_default().push((partition.1, timestamp));
+            None => drop(found.insert(partition, Err(ErrorCode::UnknownTopicOrPartition.into()))),
+            Some(..0) => drop(found.insert(partition, Err(ErrorCode::LeaderNotAvailable.into()))),
+            Some(_) => {
+                specs.insert(TopicPartition::new(partition.0, partition.1), spec(time));
             }
         }
     }
-    let ask = |(node, topics): (i32, BTreeMap<String, Vec<(i32, i64)>>)| {
-        let topics = topics.into_iter().map(|(name, partitions)| m::list_offsets_request::ListOffsetsTopic {
-            name: name.into(),
-            partitions: partitions
-                .into_iter()
-                .map(|(partition_index, timestamp)| m::list_offsets_request::ListOffsetsPartition {
-                    partition_index,
-                    current_leader_epoch: -1,
-                    timestamp,
-                    ..Default::default()
-                })
-                .collect(),
-            ..Default::default()
-        });
-        let request = m::ListOffsetsRequest { replica_id: -1, topics: topics.collect(), ..Default::default() };
-        session.node(node, request)
-    };
-    for response in try_join_all(nodes.into_iter().map(ask)).await? {
-        for topic in response.topics {
-            for p in topic.partitions {
-                let result = match p.error_code {
-                    0 => Ok(p.offset),
-                    code => Err(code),
-                };
-                found.insert((topic.name.to_string(), p.partition_index), result);
+    for (tp, result) in session.admin().list_offsets(&specs, IsolationLevel::ReadUncommitted).await {
+        match result {
+            // Not a partition's trouble: nobody could be asked, or in words that the broker knows.
+            Err(e) if e.code().is_none() => return Err(failure(&e)),
+            result => {
+                let name = (tp.topic.to_string(), tp.partition);
+                found.insert(name, result.map(|listed| listed.offset.unwrap_or(-1)));
             }
         }
     }
     Ok(found)
 }
 
-/// The kinds of things that have a configuration: Kafka's `ConfigResource.Type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResourceType {
-    Topic = 2,
-    Broker = 4,
-    BrokerLogger = 8,
-    ClientMetrics = 16,
-    Group = 32,
+/// What a time, or the number that stands for a place, asks for.
+fn spec(time: i64) -> OffsetSpec {
+    use OffsetSpec::{Earliest, EarliestLocal, EarliestPendingUpload, Latest, LatestTiered, MaxTimestamp};
+    let places = [Earliest, Latest, MaxTimestamp, EarliestLocal, LatestTiered, EarliestPendingUpload];
+    places.into_iter().find(|place| place.timestamp() == time).unwrap_or(OffsetSpec::Timestamp(time))
 }
 
 /// The configuration of each of `names`, in their order. A broker's is asked of that broker.
@@ -140,45 +118,15 @@ pub async fn describe_configs(
     kind: ResourceType,
     names: &[&str],
     synonyms: bool,
-) -> Result<Vec<m::describe_configs_response::DescribeConfigsResult>, Failure> {
-    if names.is_empty() {
-        return Ok(Vec::new());
-    }
-    let request = |names: &[&str]| m::DescribeConfigsRequest {
-        resources: names
-            .iter()
-            .map(|name| m::describe_configs_request::DescribeConfigsResource {
-                resource_type: kind as i8,
-                resource_name: (*name).into(),
-                configuration_keys: None,
-                ..Default::default()
-            })
-            .collect(),
-        include_synonyms: synonyms,
-        ..Default::default()
+) -> Result<Vec<(String, Vec<ConfigDescription>)>, Failure> {
+    let resources: Vec<ConfigResource> = names.iter().map(|name| ConfigResource::new(kind, *name)).collect();
+    let mut described = session.admin().describe_configs(&resources, synonyms, false).await;
+    let take = |resource: ConfigResource| {
+        let configs = described.remove(&resource).unwrap_or_else(|| Ok(Vec::new())).map_err(|e| failure(&e))?;
+        Ok((resource.name.to_string(), configs))
     };
-    let mut results = match kind {
-        ResourceType::Broker | ResourceType::BrokerLogger => {
-            let ask = async |name: &&str| match name.parse() {
-                Ok(node) => session.node(node, request(&[*name])).await,
-                // The default of all brokers has no name.
-                Err(_) => session.any(request(&[*name])).await,
-            };
-            let answers = try_join_all(names.iter().map(ask)).await?;
-            answers.into_iter().flat_map(|a| a.results).collect()
-        }
-        _ => session.any(request(names)).await?.results,
-    };
-    for result in &results {
-        check(result.error_code, result.error_message.as_deref())?;
-    }
-    let place = |name: &str| names.iter().position(|n| *n == name);
-    results.sort_by_key(|r| place(&r.resource_name));
-    Ok(results)
+    resources.into_iter().map(take).collect()
 }
-
-/// One change of a configuration: a name, and its new value or `None` for the default.
-pub type ConfigChange = (String, Option<String>);
 
 /// Changes configurations. A broker's are sent to that broker.
 ///
@@ -187,73 +135,37 @@ pub type ConfigChange = (String, Option<String>);
 pub async fn alter_configs(
     session: &Session,
     kind: ResourceType,
-    changes: Vec<(String, Vec<ConfigChange>)>,
+    changes: impl IntoIterator<Item = (String, Vec<ConfigAlteration>)>,
 ) -> Result<(), Failure> {
-    let resource = |(name, changes): (String, Vec<ConfigChange>)| {
-        let configs = changes.into_iter().map(|(name, value)| m::incremental_alter_configs_request::AlterableConfig {
-            name: name.into(),
-            config_operation: i8::from(value.is_none()),
-            value: value.map(Into::into),
-            ..Default::default()
-        });
-        m::incremental_alter_configs_request::AlterConfigsResource {
-            resource_type: kind as i8,
-            resource_name: name.into(),
-            configs: configs.collect(),
-            ..Default::default()
-        }
-    };
-    let request = |resources| m::IncrementalAlterConfigsRequest { resources, ..Default::default() };
-    let answers = match kind {
-        ResourceType::Broker | ResourceType::BrokerLogger => {
-            let ask = async |change: (String, Vec<ConfigChange>)| match change.0.parse() {
-                Ok(node) => session.node(node, request(vec![resource(change)])).await,
-                Err(_) => session.any(request(vec![resource(change)])).await,
-            };
-            try_join_all(changes.into_iter().map(ask)).await?
-        }
-        _ => vec![session.any(request(changes.into_iter().map(resource).collect())).await?],
-    };
-    for result in answers.iter().flat_map(|a| &a.responses) {
-        check(result.error_code, result.error_message.as_deref())?;
-    }
-    Ok(())
+    let changes = changes.into_iter().map(|(name, changes)| (ConfigResource::new(kind, name), changes)).collect();
+    let results = session.admin().incremental_alter_configs(&changes, false).await;
+    results.into_values().try_for_each(|r| r.map_err(|e| failure(&e)))
 }
 
 /// The names of the client-metrics subscriptions or groups that have a configuration.
 ///
 /// # Errors
-/// The client's: `Unsupported` from a broker before KIP-1142.
+/// The client's: `Unsupported` or `Invalid` from a broker before KIP-1142.
 pub async fn config_resources(session: &Session, kind: ResourceType) -> Result<Vec<String>, Error> {
-    let request = m::ListConfigResourcesRequest { resource_types: vec![kind as i8], ..Default::default() };
-    let response = session.call(logrun_client::Target::Any, request).await?;
-    logrun_client::check(response.error_code, None)?;
-    Ok(response.config_resources.into_iter().map(|r| r.resource_name.to_string()).collect())
+    let listed = session.admin().list_config_resources(&[kind]).await?;
+    Ok(listed.into_iter().map(|r| r.name.to_string()).collect())
 }
 
-/// All groups of these types and states (all, if none are given), from every broker.
+/// All groups of these kinds and states (all, if none are given), from every broker, by name.
 ///
 /// # Errors
 /// A broker doesn't answer.
 pub async fn list_groups(
     session: &Session,
-    types: &[&str],
+    kinds: &[GroupKind],
     states: &[&str],
-) -> Result<Vec<m::list_groups_response::ListedGroup>, Failure> {
-    let cluster = metadata(session, Some(&[])).await?;
-    let text = |names: &[&str]| names.iter().map(|n| (*n).into()).collect::<Vec<_>>();
-    let ask = |node: i32| {
-        let request =
-            m::ListGroupsRequest { states_filter: text(states), types_filter: text(types), ..Default::default() };
-        session.node(node, request)
-    };
-    let mut groups = Vec::new();
-    let mut seen = BTreeSet::new();
-    for response in try_join_all(cluster.brokers.iter().map(|b| ask(b.node_id))).await? {
-        check(response.error_code, None)?;
-        groups.extend(response.groups.into_iter().filter(|g| seen.insert(g.group_id.to_string())));
+) -> Result<Vec<GroupListing>, Failure> {
+    let states: Vec<Str> = states.iter().map(|s| Str::from(*s)).collect();
+    let (mut groups, errors) = session.admin().list_groups(&states, kinds).await.map_err(|e| failure(&e))?;
+    if let Some(e) = errors.first() {
+        return Err(failure(e));
     }
-    groups.sort_by(|a, b| a.group_id.cmp(&b.group_id));
+    groups.dedup_by(|a, b| a.group_id == b.group_id);
     Ok(groups)
 }
 

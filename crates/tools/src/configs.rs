@@ -10,13 +10,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use logrun_client::Error;
+use logrun_client::admin::ConfigAlteration;
 use logrun_model::validate_topic_name;
 use logrun_wire::ErrorCode;
 
 use self::entities::{Entities, Entity, Kind};
-use crate::cluster::{
-    ConfigChange, ResourceType, alter_configs, config_resources, describe_configs, list_groups, metadata,
-};
+use crate::cluster::{ResourceType, alter_configs, config_resources, describe_configs, list_groups, metadata};
 use crate::failure::Failure;
 use crate::files;
 use crate::options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Given, HELP, Opt, Syntax, VERSION};
@@ -122,9 +121,10 @@ impl Changes {
         self.set.keys().chain(&self.delete)
     }
 
-    fn list(&self) -> Vec<ConfigChange> {
-        let deleted = self.delete.iter().map(|name| (name.clone(), None));
-        deleted.chain(self.set.iter().map(|(name, value)| (name.clone(), Some(value.clone())))).collect()
+    fn list(&self) -> Vec<ConfigAlteration> {
+        let deleted = self.delete.iter().map(|name| ConfigAlteration::delete(name.as_str()));
+        let set = self.set.iter().map(|(name, value)| ConfigAlteration::set(name.as_str(), value.as_str()));
+        deleted.chain(set).collect()
     }
 }
 
@@ -153,15 +153,15 @@ async fn alter(out: &mut Out, session: &Session, entities: &Entities, changes: C
     match first.kind.resource() {
         Some(ResourceType::BrokerLogger) => {
             let loggers = describe_configs(session, ResourceType::BrokerLogger, &[name], false).await?;
-            let known: BTreeSet<&str> = loggers.iter().flat_map(|r| &r.configs).map(|c| &*c.name).collect();
+            let known: BTreeSet<&str> = loggers.iter().flat_map(|(_, configs)| configs).map(|c| &*c.name).collect();
             let unknown: Vec<&str> = changes.names().map(String::as_str).filter(|n| !known.contains(n)).collect();
             if !unknown.is_empty() {
                 return Err(Failure::new(format!("Invalid broker logger(s): {}", unknown.join(","))));
             }
-            alter_configs(session, ResourceType::BrokerLogger, vec![(name.to_owned(), changes.list())]).await?;
+            alter_configs(session, ResourceType::BrokerLogger, [(name.to_owned(), changes.list())]).await?;
         }
         Some(resource) => {
-            alter_configs(session, resource, vec![(name.to_owned(), changes.list())]).await?;
+            alter_configs(session, resource, [(name.to_owned(), changes.list())]).await?;
         }
         None => quotas::alter(session, entities, &changes).await?,
     }
@@ -190,16 +190,15 @@ async fn describe(given: &Given<'_>, out: &mut Out, session: &Session, entities:
     };
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let results = describe_configs(session, resource, &names, true).await?;
-    for (name, result) in names.iter().zip(results) {
-        match *name {
+    for (name, mut configs) in results {
+        match name.as_str() {
             "" => writeln!(out, "Default configs for {} in the cluster are:", kind.plural())?,
             _ => {
                 let which = if all { "All" } else { "Dynamic" };
                 writeln!(out, "{which} configs for {} {name} are:", kind.singular())?;
             }
         }
-        let own = kind.own_source(name);
-        let mut configs = result.configs;
+        let own = kind.own_source(&name);
         configs.retain(|c| all || own.is_none_or(|own| c.config_source == own));
         configs.sort_by(|a, b| a.name.cmp(&b.name));
         for c in configs {
@@ -272,7 +271,7 @@ async fn everything(session: &Session, kind: Kind) -> Result<Vec<String>, Failur
             match config_resources(session, ResourceType::Group).await {
                 Ok(more) => names.extend(more),
                 // A broker from before KIP-1142, or one that doesn't let us: only what is a group now.
-                Err(Error::Unsupported { .. }) => {}
+                Err(Error::Unsupported { .. } | Error::Invalid(_)) => {}
                 Err(e) if e.code() == Some(ErrorCode::ClusterAuthorizationFailed) => {}
                 Err(e) if e.code() == Some(ErrorCode::UnsupportedVersion) => {}
                 Err(e) => return Err(failure(&e)),

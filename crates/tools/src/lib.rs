@@ -12,7 +12,7 @@ mod cluster;
 mod cluster_tool;
 mod configs;
 mod console;
-mod datetime;
+pub mod datetime;
 mod election;
 mod errors;
 mod failure;
@@ -33,6 +33,7 @@ mod session;
 mod text;
 mod topics;
 mod transactions;
+mod verifiable;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -61,6 +62,7 @@ pub const TOOLS: &[Tool] = &[
     configs::TOOL,
     console::consumer::TOOL,
     console::producer::TOOL,
+    console::share::TOOL,
     groups::TOOL,
     perf::consumer::TOOL,
     records::TOOL,
@@ -73,8 +75,12 @@ pub const TOOLS: &[Tool] = &[
     quorum::TOOL,
     perf::producer::TOOL,
     reassign::TOOL,
+    groups::share::TOOL,
+    groups::streams::TOOL,
     topics::TOOL,
     transactions::TOOL,
+    verifiable::consumer::TOOL,
+    verifiable::producer::TOOL,
     kcat::FORMER,
     kcat::TOOL,
 ];

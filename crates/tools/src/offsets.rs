@@ -7,11 +7,10 @@ use std::process::ExitCode;
 use logrun_model::is_internal_topic;
 
 use crate::cluster::{Partition, Topics, list_offsets, metadata};
-use crate::errors;
 use crate::failure::Failure;
 use crate::filter::TopicPartitionFilter;
 use crate::options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Given, HELP, Opt, Syntax, VERSION};
-use crate::session::{Session, block_on};
+use crate::session::{Session, block_on, thrown};
 use crate::text::topic_partition;
 use crate::{Out, Tool};
 
@@ -102,10 +101,7 @@ async fn print(given: &Given<'_>, out: &mut Out) -> Result<(), Failure> {
         match result {
             Ok(offset) if *offset >= 0 => writeln!(out, "{topic}:{partition}:{offset}")?,
             Ok(_) => {}
-            Err(code) => eprintln!(
-                "Skip getting offsets for topic-partition {name} due to error: {}",
-                errors::exception(*code, None)
-            ),
+            Err(e) => eprintln!("Skip getting offsets for topic-partition {name} due to error: {}", thrown(e)),
         }
     }
     Ok(())

@@ -4,7 +4,7 @@
 
 use std::future::Future;
 
-use logrun_client::{Call, Client, Config, CoordinatorKey, Error, Target};
+use logrun_client::{Admin, Call, Client, Config, CoordinatorKey, Error, Target};
 use logrun_wire::Request;
 
 use crate::errors;
@@ -48,6 +48,11 @@ impl Session {
     pub fn with(properties: Properties) -> Result<Self, Failure> {
         let client = Client::connect(&config(properties)).map_err(|e| failure(&e))?;
         Ok(Self { client })
+    }
+
+    /// The administrator's calls.
+    pub fn admin(&self) -> Admin {
+        Admin::of(self.client.clone())
     }
 
     /// A call to any broker.
@@ -146,6 +151,14 @@ pub fn failure(error: &Error) -> Failure {
         }
         Error::Config(_) => Failure::usage(error.to_string()),
         _ => Failure::new(errors::sentence(error)),
+    }
+}
+
+/// The same with the class before the sentence where the cluster refused, as Java shows what a future threw.
+pub fn thrown(error: &Error) -> Failure {
+    match error {
+        Error::Broker { code, message } => Failure::new(errors::exception(code.code(), message.as_deref())),
+        _ => failure(error),
     }
 }
 

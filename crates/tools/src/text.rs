@@ -48,12 +48,6 @@ pub fn java_double(value: f64) -> String {
     }
 }
 
-/// A word as Kafka prints the names of states and types: `classic` is `Classic`.
-pub fn title(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
 /// A name, its partition, as Kafka writes a TopicPartition: `topic-0`.
 pub fn topic_partition(topic: &str, partition: i32) -> String {
     format!("{topic}-{partition}")

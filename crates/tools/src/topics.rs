@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
+use logrun_client::admin::ConfigDescription;
 use logrun_client::{Error, Target, Uuid};
 use logrun_model::is_internal_topic;
 use logrun_wire::ErrorCode;
@@ -405,7 +406,7 @@ async fn describe(given: &Given<'_>, out: &mut Out, session: &Session) -> Result
             })
             .collect();
         partitions.sort_by_key(|p| p.index);
-        show(given, out, topic, &config.configs, &partitions, &reassignments, &live)?;
+        show(given, out, topic, &config.1, &partitions, &reassignments, &live)?;
     }
     Ok(())
 }
@@ -414,7 +415,7 @@ fn show(
     given: &Given<'_>,
     out: &mut Out,
     topic: &m::metadata_response::MetadataResponseTopic,
-    configs: &[m::describe_configs_response::DescribeConfigsResourceResult],
+    configs: &[ConfigDescription],
     partitions: &[Shown],
     reassignments: &Reassignments,
     live: &BTreeSet<i32>,

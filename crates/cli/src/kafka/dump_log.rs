@@ -114,13 +114,15 @@ mod tests {
         let o = parse("-files a.log,b.index, --max-bytes 100").expect("valid");
         assert_eq!(o.files, ["a.log", "b.index"]);
         assert_eq!((o.max_bytes, o.deep_iteration, o.print_data_log), (Some(100), false, false));
-        let o = parse("--files a.log --offsets --skip").expect("beginnings of names");
+        let o = parse("--files a.log --offsets-decoder --skip-record-metadata").expect("valid");
         assert_eq!(o.decoder, RecordDecoder::Coordinator(CoordinatorLog::Group));
         assert!(o.deep_iteration && o.print_data_log && o.skip_record_metadata);
         let o = parse("--files a.log --key-decoder-class org.apache.kafka.tools.api.LongDecoder").expect("a class");
         let (key, value) = (PlainDecoder::Long, PlainDecoder::Text);
         assert_eq!(o.decoder, RecordDecoder::Plain { key, value });
-        for line in ["", "--files a --max-bytes x", "--files a --value-decoder-class=com.example.Mine"] {
+        for line in
+            ["", "--files a --offsets", "--files a --max-bytes x", "--files a --value-decoder-class=com.example.Mine"]
+        {
             assert!(parse(line).is_err(), "{line}");
         }
     }

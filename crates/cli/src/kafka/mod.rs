@@ -7,6 +7,7 @@ mod server_start;
 mod server_stop;
 mod storage;
 mod storage_args;
+mod storage_scram;
 
 use logrun_tools::Tool;
 

@@ -11,12 +11,13 @@ use logrun_io::Io;
 use logrun_io::disk::read_all;
 use logrun_metadata::MetadataVersion;
 use logrun_metadata::features::{FEATURES, Feature, KRAFT_VERSION, METADATA_VERSION};
-use logrun_metadata::records::{FeatureLevelRecord, MetadataRecord};
+use logrun_metadata::records::{FeatureLevelRecord, MetadataRecord, UserScramCredentialRecord};
 use logrun_model::{DirectoryId, NodeId, Str};
 use logrun_node::{FormatPlan, format};
 use logrun_raft::{Voter, VoterEndpoint};
 
 use super::storage_args::{Asked, Stop, parse};
+use super::storage_scram;
 use crate::args::SourceArgs;
 use crate::source::{absolute, gather, process_environment};
 
@@ -292,9 +293,9 @@ fn format_dirs(asked: &Asked) -> Done {
                     following: --standalone, --initial-controllers, or --no-initial-controllers."
             .to_owned());
     }
-    if !asked.add_scram.is_empty() {
-        return Err("--add-scram: SCRAM is not served yet; leave the option out".to_owned());
-    }
+    let random = Io::real().random;
+    let credentials: Vec<UserScramCredentialRecord> =
+        asked.add_scram.iter().map(|text| storage_scram::record(text, &random)).collect::<Result<_, _>>()?;
     let voters = voters(asked, &config)?;
     let (metadata_version, levels) = levels(asked, !is_static && (is_told || asked.no_initial_controllers))?;
     let features = records(&levels);
@@ -308,14 +309,19 @@ fn format_dirs(asked: &Asked) -> Done {
         directories: dirs,
         metadata_log_dir: metadata_log_dir.clone(),
         metadata_version,
-        records: features.iter().cloned().map(MetadataRecord::from).collect(),
+        records: features
+            .iter()
+            .cloned()
+            .map(MetadataRecord::from)
+            .chain(credentials.iter().cloned().map(MetadataRecord::from))
+            .collect(),
         voters,
         ignore_formatted: asked.ignore_formatted,
     };
     let mut text = String::new();
     format(&Io::real(), &plan, |formatted| {
         if text.is_empty() {
-            text.push_str(&bootstrap_line(&features, metadata_version));
+            text.push_str(&bootstrap_line(&features, &credentials, metadata_version));
         }
         let (description, path) = (formatted.description, formatted.path.display());
         let name = metadata_version.name().unwrap_or_default();
@@ -329,16 +335,19 @@ fn format_dirs(asked: &Asked) -> Done {
 }
 
 /// The line in which Kafka's tool shows the records.
-fn bootstrap_line(features: &[FeatureLevelRecord], version: MetadataVersion) -> String {
-    let records: Vec<String> = features
-        .iter()
-        .map(|f| {
-            format!(
-                "ApiMessageAndVersion(FeatureLevelRecord(name='{}', featureLevel={}) at version 0)",
-                f.name, f.feature_level
-            )
-        })
-        .collect();
+fn bootstrap_line(
+    features: &[FeatureLevelRecord],
+    credentials: &[UserScramCredentialRecord],
+    version: MetadataVersion,
+) -> String {
+    let feature = |f: &FeatureLevelRecord| {
+        format!(
+            "ApiMessageAndVersion(FeatureLevelRecord(name='{}', featureLevel={}) at version 0)",
+            f.name, f.feature_level
+        )
+    };
+    let records: Vec<String> =
+        features.iter().map(feature).chain(credentials.iter().map(storage_scram::shown)).collect();
     format!(
         "Bootstrap metadata: BootstrapMetadata(records=[{}], metadataVersionLevel={}, source=format command)\n",
         records.join(", "),

@@ -59,12 +59,7 @@ const FORMAT: &[Opt] = &[
         is_flag: false,
         help: "The cluster's id (required): kafka-storage random-uuid.",
     },
-    Opt {
-        long: "--add-scram",
-        short: "-S",
-        is_flag: false,
-        help: "A SCRAM credential for the new cluster. Not served yet.",
-    },
+    Opt { long: "--add-scram", short: "-S", is_flag: false, help: "A SCRAM credential for the new cluster." },
     Opt { long: "--ignore-formatted", short: "-g", is_flag: true, help: "Leave formatted directories as they are." },
     RELEASE,
     FEATURE,

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use logrun_inspect::schema::Json;
 use logrun_inspect::show::{Row, Sink};
+use logrun_tools::datetime::Civil;
 
 use super::dump::Printer;
 
@@ -32,7 +33,7 @@ impl<W: Write> Table<W> {
         let text = match value {
             Json::Null => "-".to_owned(),
             Json::Text(text) => text.chars().flat_map(visible).collect(),
-            Json::Int(ms) if name.to_lowercase().ends_with("timestamp") && *ms >= 0 => time(*ms),
+            Json::Int(ms) if name.to_lowercase().ends_with("timestamp") && *ms >= 0 => Civil::of(*ms).iso(),
             Json::Array(elements) if elements.is_empty() => String::new(),
             other => other.to_string(),
         };
@@ -122,33 +123,9 @@ fn visible(c: char) -> impl Iterator<Item = char> {
     escaped.chars().collect::<Vec<_>>().into_iter()
 }
 
-/// Milliseconds since the epoch as a date and a time of UTC.
-fn time(ms: i64) -> String {
-    let (days, rest) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
-    // The civil date of a day count, in eras of 400 years that begin on a 1st of March.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (seconds, ms) = (rest / 1000, rest % 1000);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times() {
-        assert_eq!(time(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(time(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
-        assert_eq!(time(951_782_400_000), "2000-02-29T00:00:00.000Z");
-    }
 
     #[test]
     fn tables() {

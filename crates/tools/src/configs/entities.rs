@@ -1,5 +1,7 @@
 //! Whose configuration: `--entity-type`, `--entity-name`, `--entity-default` and their short forms.
 
+use std::net::ToSocketAddrs;
+
 use crate::cluster::ResourceType;
 use crate::failure::Failure;
 use crate::options::Given;
@@ -147,6 +149,11 @@ impl Entities {
         {
             let kind = first.plural();
             return wrong(&format!("The entity name for {kind} must be a valid integer broker id, but it is: {name}"));
+        }
+        if *first == Kind::Ips
+            && let Some(name) = names.iter().find(|n| !n.is_empty() && (n.as_str(), 0).to_socket_addrs().is_err())
+        {
+            return wrong(&format!("The entity name for ips must be a valid IP or resolvable host, but it is: {name}"));
         }
         let kind = first.plural();
         if given.has("describe") {

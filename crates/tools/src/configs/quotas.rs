@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use bytes::Bytes;
+use logrun_client::Str;
+use logrun_client::admin::{ScramMechanism, ScramUpsertion};
 use logrun_wire::messages as m;
 
 use super::Changes;
 use super::entities::{Entities, Entity, Kind};
 use crate::failure::Failure;
-use crate::session::{Session, check};
+use crate::session::{Session, check, failure};
 use crate::text::java_double;
 use crate::{Out, scram};
 
@@ -25,7 +26,7 @@ const NO_CREDENTIALS: &str = "The use of --entity-default or --user-defaults is 
 pub async fn alter(session: &Session, entities: &Entities, changes: &Changes) -> Result<(), Failure> {
     let kind = entities.list[0].kind;
     let is_quota = |name: &str| CLIENT_QUOTAS.contains(&name);
-    let is_scram = |name: &str| scram::Mechanism::named(name).is_some();
+    let is_scram = |name: &str| ScramMechanism::named(name).is_some();
     if kind == Kind::Ips {
         let unknown: Vec<&str> = changes.names().map(String::as_str).filter(|n| !IP_QUOTAS.contains(n)).collect();
         if !unknown.is_empty() {
@@ -102,15 +103,11 @@ async fn alter_quotas(session: &Session, entities: &Entities, changes: &Changes)
 
 async fn alter_credentials(session: &Session, user: &str, changes: &Changes) -> Result<(), Failure> {
     let mechanism = |name: &str| {
-        scram::Mechanism::named(name).ok_or_else(|| Failure::new(format!("there is no SCRAM mechanism {name}")))
+        ScramMechanism::named(name).ok_or_else(|| Failure::new(format!("there is no SCRAM mechanism {name}")))
     };
     let mut deletions = Vec::new();
     for name in &changes.delete {
-        deletions.push(m::alter_user_scram_credentials_request::ScramCredentialDeletion {
-            name: user.into(),
-            mechanism: mechanism(name)?.code(),
-            ..Default::default()
-        });
+        deletions.push((user.into(), mechanism(name)?));
     }
     let mut upsertions = Vec::new();
     for (name, text) in &changes.set {
@@ -118,21 +115,16 @@ async fn alter_credentials(session: &Session, user: &str, changes: &Changes) -> 
         let (iterations, password) = scram::parse(mechanism, text)?;
         let random = &session.client.io().random;
         let salt: Vec<u8> = (0..4).flat_map(|_| random.u64().to_be_bytes()).collect();
-        let salted = mechanism.salted(password.as_bytes(), &salt, iterations);
-        upsertions.push(m::alter_user_scram_credentials_request::ScramCredentialUpsertion {
-            name: user.into(),
-            mechanism: mechanism.code(),
-            iterations,
-            salt: Bytes::from(salt),
-            salted_password: Bytes::from(salted),
-            ..Default::default()
+        upsertions.push(ScramUpsertion {
+            user: user.into(),
+            mechanism,
+            iterations: i32::try_from(iterations).unwrap_or(i32::MAX),
+            salted_password: mechanism.salted(password.as_bytes(), &salt, iterations),
+            salt: salt.into(),
         });
     }
-    let request = m::AlterUserScramCredentialsRequest { deletions, upsertions, ..Default::default() };
-    for result in session.controller(request).await?.results {
-        check(result.error_code, result.error_message.as_deref())?;
-    }
-    Ok(())
+    let results = session.admin().alter_user_scram_credentials(&upsertions, &deletions).await;
+    results.map_err(|e| failure(&e))?.into_values().try_for_each(|r| r.map_err(|e| failure(&e)))
 }
 
 /// The quotas of one entity.
@@ -192,27 +184,15 @@ pub async fn describe(out: &mut Out, session: &Session, entities: &Entities) -> 
     if entities.has_client() || names.contains(&"") || entities.list[0].kind != Kind::Users {
         return Ok(());
     }
-    let users = names.iter().map(|name| m::describe_user_scram_credentials_request::UserName {
-        name: (*name).into(),
-        ..Default::default()
-    });
-    let request = m::DescribeUserScramCredentialsRequest {
-        users: (!names.is_empty()).then(|| users.collect()),
-        ..Default::default()
-    };
-    let response = session.any(request).await?;
-    check(response.error_code, response.error_message.as_deref())?;
-    for result in response.results {
-        // A user without credentials has nothing to show.
-        if result.error_code != 0 {
-            continue;
-        }
-        let infos = result.credential_infos.iter().map(|info| {
-            let mechanism = scram::Mechanism::of(info.mechanism).map_or("UNKNOWN", |m| m.name());
-            format!("{mechanism}=iterations={}", info.iterations)
-        });
+    let users: Vec<Str> = names.into_iter().map(Str::from).collect();
+    let asked = (!users.is_empty()).then_some(users.as_slice());
+    let described = session.admin().describe_user_scram_credentials(asked).await.map_err(|e| failure(&e))?;
+    // A user without credentials has nothing to show.
+    for (user, credentials) in described.into_iter().filter_map(|(user, c)| Some((user, c.ok()?))) {
+        let infos =
+            credentials.iter().map(|(mechanism, iterations)| format!("{}=iterations={iterations}", mechanism.name()));
         let infos: Vec<String> = infos.collect();
-        writeln!(out, "SCRAM credential configs for user-principal '{}' are {}", result.user, infos.join(", "))?;
+        writeln!(out, "SCRAM credential configs for user-principal '{user}' are {}", infos.join(", "))?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use logrun_client::consumer::{CloseOptions, Consumer, RebalanceListener, Records, TopicPattern};
+use logrun_client::consumer::{CloseOptions, Consumer, ConsumerRecord, RebalanceListener, Records, TopicPattern};
 use logrun_client::{ClientKind, Offset, TopicPartition};
 use logrun_record::TimestampType;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -315,26 +315,7 @@ fn print(
         }
         taken += 1;
         *printed += 1;
-        let names: Vec<(String, Option<&[u8]>)> =
-            record.headers().map(|(k, v)| (String::from_utf8_lossy(k).into_owned(), v)).collect();
-        let headers: Vec<(&str, Option<&[u8]>)> = names.iter().map(|(k, v)| (k.as_str(), *v)).collect();
-        let shown = Shown {
-            partition: record.partition(),
-            offset: record.offset().get(),
-            timestamp: record.timestamp().get(),
-            timestamp_type: match (record.timestamp().get(), record.timestamp_type()) {
-                (..0, _) => None,
-                (_, TimestampType::CreateTime) => Some("CreateTime"),
-                (_, TimestampType::LogAppendTime) => Some("LogAppendTime"),
-            },
-            delivery: None,
-            // Kafka's console consumer doesn't show it either.
-            leader_epoch: None,
-            key: record.key(),
-            value: record.value(),
-            headers: &headers,
-        };
-        match formatter.write(&shown, out) {
+        match write(formatter, &record, None, out) {
             Err(failure) if skip && failure.is_refusal() => {
                 eprintln!("Error processing message, skipping this message: {failure}")
             }
@@ -342,4 +323,36 @@ fn print(
         }
     }
     Ok(left)
+}
+
+/// Prints one record; `delivery` says how often it was delivered, where that is counted.
+///
+/// # Errors
+/// As [`Formatter::write`].
+pub fn write(
+    formatter: &Formatter,
+    record: &ConsumerRecord<'_>,
+    delivery: Option<i16>,
+    out: &mut Out,
+) -> Result<(), Failure> {
+    let names: Vec<(String, Option<&[u8]>)> =
+        record.headers().map(|(k, v)| (String::from_utf8_lossy(k).into_owned(), v)).collect();
+    let headers: Vec<(&str, Option<&[u8]>)> = names.iter().map(|(k, v)| (k.as_str(), *v)).collect();
+    let shown = Shown {
+        partition: record.partition(),
+        offset: record.offset().get(),
+        timestamp: record.timestamp().get(),
+        timestamp_type: match (record.timestamp().get(), record.timestamp_type()) {
+            (..0, _) => None,
+            (_, TimestampType::CreateTime) => Some("CreateTime"),
+            (_, TimestampType::LogAppendTime) => Some("LogAppendTime"),
+        },
+        delivery,
+        // Kafka's console consumer doesn't show it either.
+        leader_epoch: None,
+        key: record.key(),
+        value: record.value(),
+        headers: &headers,
+    };
+    formatter.write(&shown, out)
 }

@@ -33,8 +33,10 @@ enum Deserializer {
     Double,
     Boolean,
     Uuid,
-    /// Java prints an array's identity; the bytes in hexadecimal say more.
+    /// Printable ASCII as it is, everything else as `\x0A`: Kafka's `Bytes`.
     Bytes,
+    /// Java prints an array's identity; the bytes in hexadecimal say more.
+    Array,
 }
 
 impl Deserializer {
@@ -49,7 +51,8 @@ impl Deserializer {
             "DoubleDeserializer" => Ok(Self::Double),
             "BooleanDeserializer" => Ok(Self::Boolean),
             "UUIDDeserializer" => Ok(Self::Uuid),
-            "ByteArrayDeserializer" | "BytesDeserializer" | "ByteBufferDeserializer" => Ok(Self::Bytes),
+            "BytesDeserializer" => Ok(Self::Bytes),
+            "ByteArrayDeserializer" | "ByteBufferDeserializer" => Ok(Self::Array),
             _ => Err(Failure::new(format!(
                 "there is no deserializer {class}: take one of String, Short, Integer, Long, Float, Double, Boolean, UUID or ByteArray, \
                  e.g. org.apache.kafka.common.serialization.LongDeserializer"
@@ -71,7 +74,14 @@ impl Deserializer {
             Self::Double => crate::text::java_double(f64::from_be_bytes(array(bytes).map_err(wrong)?)),
             Self::Boolean => (bytes == [1]).to_string(),
             Self::Uuid => String::from_utf8_lossy(bytes).into_owned(),
-            Self::Bytes => bytes.iter().map(|b| format!("{b:02x}")).collect(),
+            Self::Bytes => bytes
+                .iter()
+                .map(|b| match b {
+                    b' '..=b'~' if *b != b'\\' => char::from(*b).to_string(),
+                    _ => format!("\\x{b:02X}"),
+                })
+                .collect(),
+            Self::Array => bytes.iter().map(|b| format!("{b:02x}")).collect(),
         }
         .into_bytes())
     }
@@ -81,8 +91,8 @@ impl Deserializer {
 #[derive(Clone, Debug)]
 pub enum Formatter {
     Default(Columns),
-    /// What the default one prints, told as a log line.
-    Logging,
+    /// The same, and what Kafka tells its log, on standard error.
+    Logging(Columns),
     Nothing,
 }
 
@@ -114,7 +124,7 @@ impl Formatter {
     pub fn new(class: Option<&str>, properties: &Properties) -> Result<Self, Failure> {
         match class.map(|c| c.rsplit(['.', '$']).next().unwrap_or(c)) {
             None | Some("DefaultMessageFormatter") => Ok(Self::Default(Columns::new(properties)?)),
-            Some("LoggingMessageFormatter") => Ok(Self::Logging),
+            Some("LoggingMessageFormatter") => Ok(Self::Logging(Columns::new(properties)?)),
             Some("NoOpMessageFormatter") => Ok(Self::Nothing),
             Some(_) => Err(Failure::new(format!(
                 "there is no formatter {}: take DefaultMessageFormatter, LoggingMessageFormatter or NoOpMessageFormatter",
@@ -130,7 +140,10 @@ impl Formatter {
     pub fn write(&self, record: &Shown<'_>, out: &mut impl Write) -> Result<(), Failure> {
         match self {
             Self::Default(default) => default.write(record, out),
-            Self::Logging => Ok(logging(record, out)?),
+            Self::Logging(default) => {
+                default.write(record, out)?;
+                Ok(logging(record, &mut io::stderr())?)
+            }
             Self::Nothing => Ok(()),
         }
     }

@@ -4,6 +4,7 @@ pub mod consumer;
 pub mod formatter;
 pub mod producer;
 pub mod reader;
+pub mod share;
 
 use crate::failure::Failure;
 use crate::files::{self, Properties};

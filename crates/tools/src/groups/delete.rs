@@ -3,60 +3,48 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use logrun_client::{Error, Str};
 use logrun_wire::ErrorCode;
 use logrun_wire::messages as m;
 
 use super::chosen;
+use super::common::tell_deleted;
 use super::plan::partitions_of;
 use crate::Out;
-use crate::cluster::{Partition, Topics, each, metadata};
+use crate::cluster::{Partition, Topics, metadata};
 use crate::errors;
 use crate::failure::Failure;
 use crate::options::Given;
-use crate::session::Session;
+use crate::session::{Session, failure};
 
 /// Deletes groups and says how each went.
 ///
 /// # Errors
 /// Nobody answers.
 pub async fn groups(given: &Given<'_>, out: &mut Out, session: &Session) -> Result<(), Failure> {
-    let names = chosen(given, session).await?;
-    let delete = async |name: &String| {
-        let request = m::DeleteGroupsRequest { groups_names: vec![name.as_str().into()], ..Default::default() };
-        let response = session.group(name, request).await?;
-        let result = response.results.first().map_or((0, None), |r| (r.error_code, r.error_message.clone()));
-        Ok::<_, Failure>((name.clone(), result))
-    };
-    let (mut deleted, mut kept) = (Vec::new(), Vec::new());
-    for result in each(&names, delete).await {
-        match result? {
-            (name, (0, _)) => deleted.push(format!("'{name}'")),
-            (name, (code, said)) => kept.push((name, errors::exception(code, said.as_deref()))),
+    let names: Vec<Str> = chosen(given, session).await?.into_iter().map(Str::from).collect();
+    let (mut deleted, mut kept) = (Vec::new(), BTreeMap::new());
+    for (name, result) in session.admin().delete_groups(&names).await {
+        match result {
+            Ok(()) => deleted.push(name),
+            Err(Error::Broker { code, message }) => {
+                kept.insert(name, errors::exception(code.code(), message.as_deref()));
+            }
+            Err(e) => return Err(failure(&e)),
         }
     }
-    if kept.is_empty() {
-        return Ok(writeln!(out, "Deletion of requested consumer groups ({}) was successful.", deleted.join(", "))?);
-    }
-    writeln!(out, "\nError: Deletion of some consumer groups failed:")?;
-    for (name, why) in kept {
-        writeln!(out, "* Group '{name}' could not be deleted due to: {why}")?;
-    }
-    if !deleted.is_empty() {
-        writeln!(out, "\nThese consumer groups were deleted successfully: {}", deleted.join(", "))?;
-    }
-    Ok(())
+    tell_deleted(out, "consumer", &deleted, &kept)
 }
 
-/// Deletes a group's offsets of some topics and says how each partition went.
+/// Deletes a group's offsets of some topics, or `topic:0,1`, and says how each partition went.
 ///
 /// # Errors
 /// Nobody answers.
-pub async fn offsets(given: &Given<'_>, out: &mut Out, session: &Session) -> Result<(), Failure> {
-    let group = given.value("group")?.unwrap_or_default();
+pub async fn offsets(out: &mut Out, session: &Session, group: &str, topics: &[&str]) -> Result<(), Failure> {
     let mut results: BTreeMap<Partition, Option<String>> = BTreeMap::new();
     let mut wanted: Vec<Partition> = Vec::new();
     let mut whole: Vec<&str> = Vec::new();
-    for topic in given.values("topic") {
+    for topic in topics.iter().copied() {
         match topic.contains(':') {
             true => wanted.extend(partitions_of(topic)?),
             false => whole.push(topic),
@@ -88,7 +76,7 @@ pub async fn offsets(given: &Given<'_>, out: &mut Out, session: &Session) -> Res
     let mut first = response.error_code;
     for topic in &response.topics {
         for p in &topic.partitions {
-            let why = (p.error_code != 0).then(|| errors::message(p.error_code, None));
+            let why = (p.error_code != 0).then(|| errors::exception(p.error_code, None));
             if first == 0 {
                 first = p.error_code;
             }
@@ -96,7 +84,7 @@ pub async fn offsets(given: &Given<'_>, out: &mut Out, session: &Session) -> Res
         }
     }
     if response.error_code != 0 {
-        let why = errors::message(response.error_code, None);
+        let why = errors::exception(response.error_code, None);
         results.extend(wanted.iter().map(|p| (p.clone(), Some(why.clone()))));
     }
     match ErrorCode::from_code(first) {

@@ -143,14 +143,14 @@ fn lag(out: &mut Out, group: &Group, rows: &[Row<'_>], verbose: bool) -> Result<
     Ok(writeln!(out)?)
 }
 
-/// `topic:0,1;other:2`.
-fn assignment_text(assignment: &[Partition]) -> String {
+/// `topic:0,1;other:2`, or what stands for nothing.
+pub fn assignment_text(assignment: &[Partition], nothing: &str) -> String {
     let mut topics: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
     for (topic, partition) in assignment {
         topics.entry(topic).or_default().insert(*partition);
     }
     if topics.is_empty() {
-        return MISSING.to_owned();
+        return nothing.to_owned();
     }
     let texts: Vec<String> =
         topics.into_iter().map(|(topic, partitions)| format!("{topic}:{}", commas(partitions))).collect();
@@ -168,8 +168,8 @@ fn members(out: &mut Out, group: &Group, verbose: bool) -> Result<(), Failure> {
         width(17, &|m| count(&m.instance)),
         width(15, &|m| count(&m.host)),
         width(15, &|m| count(&m.client)),
-        width(20, &|m| count(&assignment_text(&m.assignment))),
-        width(20, &|m| count(&assignment_text(&m.target))),
+        width(20, &|m| count(&assignment_text(&m.assignment, MISSING))),
+        width(20, &|m| count(&assignment_text(&m.target, MISSING))),
     ];
     let with_instance = all.iter().any(|m| !m.instance.is_empty());
     let mixed = all.iter().any(|m| m.upgraded == Some(false)) && all.iter().any(|m| m.upgraded == Some(true));
@@ -217,9 +217,9 @@ fn members(out: &mut Out, group: &Group, verbose: bool) -> Result<(), Failure> {
             &member.client,
             &member.assignment.len().to_string(),
             &number(member.epoch),
-            &assignment_text(&member.assignment),
+            &assignment_text(&member.assignment, MISSING),
             &number(group.assignment_epoch),
-            &assignment_text(&member.target),
+            &assignment_text(&member.target, MISSING),
             member.upgraded.map_or(MISSING, |u| if u { "true" } else { "false" }),
         ])?;
     }

@@ -3,21 +3,26 @@
 //! Apache Kafka's tool ends with 0 also when the cluster refused what was asked, and says so on standard output;
 //! scripts know it so. Only a command line that can't be obeyed and a cluster that can't be reached end with 1.
 
+mod common;
 mod delete;
 mod describe;
 pub mod lookup;
 pub mod plan;
 mod reset;
+pub mod share;
+pub mod streams;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
+use logrun_client::admin::{GroupKind, GroupListing};
+
+use self::common::{by_state, check_describe, check_reset, named, told_as_kafka_does};
 use crate::cluster::list_groups;
 use crate::failure::Failure;
 use crate::options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Given, HELP, Opt, Syntax, VERSION};
 use crate::session::{Session, block_on};
-use crate::text::title;
 use crate::{Out, Tool};
 
 pub const TOOL: Tool = Tool { name: "kafka-consumer-groups", about: SYNTAX.about, run };
@@ -108,16 +113,8 @@ fn run(args: &[OsString]) -> ExitCode {
             };
             return Ok(writeln!(out, "The regular expression `{regex}` {verdict}")?);
         }
-        block_on(act(given, out)).map_err(told_as_kafka_does)
+        block_on(act(given, out)).map_err(|f| told_as_kafka_does(f, "consumer"))
     })
-}
-
-/// What the cluster refuses is told on standard output and is no failure to the shell.
-fn told_as_kafka_does(failure: Failure) -> Failure {
-    match failure.is_refusal() {
-        true => failure.prefixed("\nError: Executing consumer group command failed due to ", true).code(0),
-        false => failure,
-    }
 }
 
 fn check_options(given: &Given<'_>) -> Result<(), Failure> {
@@ -126,25 +123,10 @@ fn check_options(given: &Given<'_>) -> Result<(), Failure> {
         return Ok(());
     }
     given.require(&["bootstrap-server"])?;
-    let scope = given.has("group") || given.has("all-groups");
-    for option in ["members", "verbose", "offsets"] {
-        given.only_with(option, &["describe"])?;
-    }
-    given.only_with("state", &["describe", "list"])?;
+    check_describe(given)?;
     given.only_with("type", &["list"])?;
-    if given.has("describe") {
-        if !scope {
-            return wrong("Option [describe] takes one of these options: [group], [all-groups]");
-        }
-        if given.count(&["members", "offsets", "state"]) > 1 {
-            return wrong("Option [describe] takes at most one of these options: [members], [offsets], [state]");
-        }
-        if given.value("state")?.is_some() {
-            return wrong("Option [describe] does not take a value for [state]");
-        }
-    }
     if given.has("delete") {
-        if !scope {
+        if given.count(&["group", "all-groups"]) == 0 {
             return wrong("Option [delete] takes one of these options: [group], [all-groups]");
         }
         if given.has("topic") {
@@ -154,26 +136,9 @@ fn check_options(given: &Given<'_>) -> Result<(), Failure> {
     if given.has("delete-offsets") && !(given.has("group") && given.has("topic")) {
         return wrong("Option [delete-offsets] takes the following options: [group], [topic]");
     }
-    if given.has("reset-offsets") {
-        if given.has("dry-run") && given.has("execute") {
-            return wrong("Option [reset-offsets] only accepts one of [execute] and [dry-run]");
-        }
-        if !scope {
-            return wrong("Option [reset-offsets] takes one of these options: [group], [all-groups]");
-        }
-        for scenario in SCENARIOS {
-            given.exclusive(scenario, &SCENARIOS)?;
-        }
-        if given.count(&SCENARIOS) == 0 {
-            let known: Vec<String> = SCENARIOS.iter().map(|s| format!("--{s}")).collect();
-            return wrong(&format!(
-                "Option '[reset-offsets]' requires one of the following scenarios: {}",
-                known.join(", ")
-            ));
-        }
-        if given.count(&["all-topics", "topic", "from-file"]) == 0 {
-            return wrong("One of the reset scopes should be defined: --all-topics, --topic.");
-        }
+    check_reset(given, &SCENARIOS, false)?;
+    if given.has("reset-offsets") && given.count(&["all-topics", "topic", "from-file"]) == 0 {
+        return wrong("One of the reset scopes should be defined: --all-topics, --topic.");
     }
     given.exclusive("group", &["all-groups", "list"])?;
     given.exclusive("topic", &["list", "describe", "delete"])?;
@@ -194,35 +159,20 @@ async fn act(given: &Given<'_>, out: &mut Out) -> Result<(), Failure> {
     } else if given.has("delete") {
         delete::groups(given, out, &session).await
     } else if given.has("delete-offsets") {
-        delete::offsets(given, out, &session).await
+        delete::offsets(out, &session, given.value("group")?.unwrap_or_default(), &given.values("topic")).await
     } else {
-        reset::reset(given, out, &session).await
+        let names = chosen(given, &session).await?;
+        reset::reset(given, out, &session, &names, reset::Kind::Consumer).await
     }
-}
-
-/// The names in a comma-separated list, or an error that lists the right ones.
-fn named<'v>(what: &str, text: Option<&str>, valid: &[&'v str]) -> Result<Vec<&'v str>, Failure> {
-    let text = text.unwrap_or_default();
-    let parts = text.split(',').map(str::trim).filter(|p| !p.is_empty());
-    parts
-        .map(|part| {
-            let plain = |name: &str| name.replace('_', "").to_lowercase();
-            valid.iter().copied().find(|v| plain(v) == plain(part)).ok_or_else(|| {
-                SYNTAX.wrong(format!("Invalid {what} list '{text}'. Valid {what}s are: {}", valid.join(", ")))
-            })
-        })
-        .collect()
 }
 
 async fn list(given: &Given<'_>, out: &mut Out, session: &Session) -> Result<(), Failure> {
     let states = ["Empty", "Stable", "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling", "Dead"];
-    let states = named("state", given.value("state")?, &states)?;
-    let types = named("type", given.value("type")?, &["Classic", "Consumer"])?;
+    let states = named(given.syntax, "state", given.value("state")?, &states)?;
+    let types = named(given.syntax, "type", given.value("type")?, &["Classic", "Consumer"])?;
     let mut groups = consumer_groups(session).await?;
-    groups.retain(|g| {
-        (states.is_empty() || states.iter().any(|s| *s == &*g.group_state))
-            && (types.is_empty() || types.iter().any(|t| *t == title(&g.group_type)))
-    });
+    groups = by_state(groups, &states);
+    groups.retain(|g| types.is_empty() || types.contains(&kind_name(g)));
     let (with_type, with_state) = (given.has("type"), given.has("state"));
     if !with_type && !with_state {
         for group in &groups {
@@ -243,19 +193,20 @@ async fn list(given: &Given<'_>, out: &mut Out, session: &Session) -> Result<(),
     };
     line("GROUP", "TYPE", "STATE")?;
     for group in &groups {
-        line(&group.group_id, &title(&group.group_type), &group.group_state)?;
+        line(&group.group_id, kind_name(group), group.state.as_deref().unwrap_or("Unknown"))?;
     }
     Ok(())
 }
 
-type ListedGroup = logrun_wire::messages::list_groups_response::ListedGroup;
+/// The name of a group's kind; brokers that say nothing have classic groups.
+pub fn kind_name(group: &GroupListing) -> &'static str {
+    group.kind.map_or("Classic", GroupKind::name)
+}
 
 /// The groups of consumers: not those of Connect, streams or share consumers.
-async fn consumer_groups(session: &Session) -> Result<Vec<ListedGroup>, Failure> {
+async fn consumer_groups(session: &Session) -> Result<Vec<GroupListing>, Failure> {
     let mut groups = list_groups(session, &[], &[]).await?;
-    groups.retain(|g| {
-        matches!(&*g.protocol_type, "" | "consumer") && matches!(&*title(&g.group_type), "" | "Classic" | "Consumer")
-    });
+    groups.retain(|g| matches!(&*g.protocol_type, "" | "consumer") && matches!(kind_name(g), "Classic" | "Consumer"));
     Ok(groups)
 }
 

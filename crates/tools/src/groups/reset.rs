@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 
 use bytes::Bytes;
+use logrun_client::admin::GroupKind;
 use logrun_client::{Call, Target};
 use logrun_record::{Limits, split_batches};
 use logrun_wire::messages as m;
 
-use super::chosen;
-use super::lookup::{Committed, commit, committed, describe};
+use super::lookup::{Committed, Group, commit, committed, describe};
 use super::plan::{Plan, bounded, of_csv, partitions_of, to_csv};
+use super::streams;
 use crate::Out;
 use crate::cluster::{EARLIEST, LATEST, Partition, Topics, list_groups, list_offsets, partitions};
 use crate::datetime::{self, Civil};
@@ -21,13 +22,36 @@ use crate::failure::Failure;
 use crate::files;
 use crate::options::Given;
 use crate::session::{Session, failure};
-use crate::text::{title, topic_partition};
+use crate::text::topic_partition;
 
-/// Runs it.
+/// Which tool it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Consumer,
+    Streams,
+}
+
+impl Kind {
+    /// What it calls a topic, and all of them.
+    fn options(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Consumer => ("topic", "all-topics"),
+            Self::Streams => ("input-topic", "all-input-topics"),
+        }
+    }
+}
+
+/// Runs it for these groups.
 ///
 /// # Errors
 /// What the command line asks can't be done, or nobody answers.
-pub async fn reset(given: &Given<'_>, out: &mut Out, session: &Session) -> Result<(), Failure> {
+pub async fn reset(
+    given: &Given<'_>,
+    out: &mut Out,
+    session: &Session,
+    groups: &[String],
+    kind: Kind,
+) -> Result<(), Failure> {
     let execute = given.has("execute") && !given.has("dry-run");
     if !given.has("execute") && !given.has("dry-run") {
         eprintln!(
@@ -38,16 +62,15 @@ pub async fn reset(given: &Given<'_>, out: &mut Out, session: &Session) -> Resul
     if given.has("by-period") {
         eprintln!("--by-period is taken as --by-duration, Kafka's name for it.");
     }
-    let groups = chosen(given, session).await?;
     let one_group = groups.len() == 1 && !given.has("all-groups");
     let file = match given.value("from-file")? {
         Some(path) => Some(of_csv(&files::text(path)?, groups.first().filter(|_| one_group).map(String::as_str))?),
         None => None,
     };
     let mut plan = Plan::new();
-    for group in &groups {
-        let offsets = match inactive(out, session, group).await? {
-            true => offsets_of(given, out, session, group, file.as_ref()).await?,
+    for group in groups {
+        let offsets = match inactive(out, session, group, kind).await? {
+            true => offsets_of(given, out, session, group, file.as_ref(), kind).await?,
             false => BTreeMap::new(),
         };
         if std::io::stdout().is_terminal() && !offsets.is_empty() && !given.has("export") {
@@ -61,32 +84,48 @@ pub async fn reset(given: &Given<'_>, out: &mut Out, session: &Session) -> Resul
     if given.has("export") {
         return Ok(writeln!(out, "{}", to_csv(&plan, one_group))?);
     }
-    table(out, &plan)
+    table(out, &plan, if kind == Kind::Streams { STREAMS_WIDTHS } else { WIDTHS })
 }
 
-fn table(out: &mut Out, plan: &Plan) -> Result<(), Failure> {
+/// The least widths of the columns of groups, of topics, and of new offsets.
+pub const WIDTHS: [usize; 3] = [15, 15, 0];
+const STREAMS_WIDTHS: [usize; 3] = [30, 30, 15];
+
+/// Prints where groups shall go on, as Kafka does.
+///
+/// # Errors
+/// Nobody reads it.
+pub fn table(out: &mut Out, plan: &Plan, least: [usize; 3]) -> Result<(), Failure> {
     let count = |text: &str| text.chars().count();
-    let group_width = plan.keys().map(|g| count(g)).fold(15, usize::max);
-    let topic_width = plan.values().flat_map(BTreeMap::keys).map(|(t, _)| count(t)).fold(15, usize::max);
+    let group_width = plan.keys().map(|g| count(g)).fold(least[0], usize::max);
+    let topic_width = plan.values().flat_map(BTreeMap::keys).map(|(t, _)| count(t)).fold(least[1], usize::max);
+    let width = least[2];
     if !plan.is_empty() {
-        let [group, topic] = ["GROUP", "TOPIC"];
-        write!(out, "\n{group:<group_width$} {topic:<topic_width$} {:<10} NEW-OFFSET", "PARTITION")?;
+        let [group, topic, offset] = ["GROUP", "TOPIC", "NEW-OFFSET"];
+        write!(out, "\n{group:<group_width$} {topic:<topic_width$} {:<10} {offset:<width$}", "PARTITION")?;
     }
     for (group, offsets) in plan {
         for ((topic, partition), offset) in offsets {
-            write!(out, "\n{group:<group_width$} {topic:<topic_width$} {partition:<10} {offset}")?;
+            write!(out, "\n{group:<group_width$} {topic:<topic_width$} {partition:<10} {offset:<width$}")?;
         }
     }
     Ok(writeln!(out)?)
 }
 
 /// Whether the group may be moved: it has no active members, or isn't there yet.
-async fn inactive(out: &mut Out, session: &Session, name: &str) -> Result<bool, Failure> {
-    let group = match describe(session, name).await {
+async fn inactive(out: &mut Out, session: &Session, name: &str, kind: Kind) -> Result<bool, Failure> {
+    let described = match kind {
+        Kind::Consumer => describe(session, name).await,
+        Kind::Streams => streams::described(session, name).await.map(|group| Group::of(session, group)),
+    };
+    let group = match described {
         Ok(group) => group,
         Err(failure) if failure.message().contains("GroupIdNotFoundException") => {
+            if kind == Kind::Streams {
+                return Ok(true);
+            }
             let groups = list_groups(session, &[], &[]).await?;
-            if groups.iter().any(|g| &*g.group_id == name && title(&g.group_type) == "Streams") {
+            if groups.iter().any(|g| &*g.group_id == name && g.kind == Some(GroupKind::Streams)) {
                 writeln!(
                     out,
                     "\nError: Group '{name}' is a streams group. Use kafka-streams-groups.sh to reset its offsets."
@@ -124,15 +163,25 @@ async fn offsets_of(
     session: &Session,
     group: &str,
     file: Option<&Plan>,
+    kind: Kind,
 ) -> Result<BTreeMap<Partition, i64>, Failure> {
-    let current = match given.has("all-topics") || given.has("shift-by") || given.has("to-current") {
+    let (topic, all_topics) = kind.options();
+    let current = match given.has(all_topics) || given.has("shift-by") || given.has("to-current") {
         true => committed(session, group).await?,
         false => BTreeMap::new(),
     };
-    let scope = if given.has("all-topics") {
+    let scope = if given.has(all_topics) {
         current.keys().cloned().collect()
-    } else if given.has("topic") {
-        named_partitions(session, &given.values("topic")).await?
+    } else if given.has(topic) {
+        let named = named_partitions(session, &given.values(topic)).await?;
+        if kind == Kind::Streams {
+            let own = streams::input_topics(session, group).await?;
+            if named.iter().any(|(topic, _)| !own.contains(topic.as_str())) {
+                writeln!(out, "\nError: One or more topics are not part of the group '{group}'.")?;
+                return Ok(BTreeMap::new());
+            }
+        }
+        named
     } else {
         BTreeSet::new()
     };
@@ -197,7 +246,10 @@ fn shifted(
 }
 
 /// The partitions of `--topic` arguments: whole topics, or `topic:0,1`.
-async fn named_partitions(session: &Session, arguments: &[&str]) -> Result<BTreeSet<Partition>, Failure> {
+///
+/// # Errors
+/// An argument has another form, or there is no such topic.
+pub async fn named_partitions(session: &Session, arguments: &[&str]) -> Result<BTreeSet<Partition>, Failure> {
     let (some, whole): (Vec<&str>, Vec<&str>) = arguments.iter().partition(|a| a.contains(':'));
     let mut found: BTreeSet<Partition> = partitions(session, &whole).await?.0.into_keys().collect();
     for argument in some {
@@ -206,7 +258,11 @@ async fn named_partitions(session: &Session, arguments: &[&str]) -> Result<BTree
     Ok(found)
 }
 
-fn all_there(scope: &BTreeSet<Partition>, leaders: &Topics) -> Result<(), Failure> {
+/// All partitions must be there, with leaders.
+///
+/// # Errors
+/// Those that aren't.
+pub fn all_there(scope: &BTreeSet<Partition>, leaders: &Topics) -> Result<(), Failure> {
     let names = |fits: &dyn Fn(&Partition) -> bool| {
         let names: Vec<String> = scope.iter().filter(|p| fits(p)).map(|(t, p)| topic_partition(t, *p)).collect();
         names.join(",")
@@ -223,24 +279,27 @@ fn all_there(scope: &BTreeSet<Partition>, leaders: &Topics) -> Result<(), Failur
 }
 
 /// The leaders, asked for offsets.
-struct Asked<'a> {
-    session: &'a Session,
-    leaders: &'a Topics,
+pub struct Asked<'a> {
+    pub session: &'a Session,
+    pub leaders: &'a Topics,
 }
 
 impl Asked<'_> {
-    async fn offsets(&self, scope: &BTreeSet<Partition>, time: i64) -> Result<BTreeMap<Partition, i64>, Failure> {
+    /// The offset of each partition at a time, or place.
+    ///
+    /// # Errors
+    /// A leader refuses or doesn't answer.
+    pub async fn offsets(&self, scope: &BTreeSet<Partition>, time: i64) -> Result<BTreeMap<Partition, i64>, Failure> {
         let wanted = scope.iter().map(|p| (p.clone(), time));
         let listed = list_offsets(self.session, self.leaders, wanted).await?;
-        let good = |(partition, result): (Partition, Result<i64, i16>)| match result {
-            Ok(offset) => Ok((partition, offset)),
-            Err(code) => Err(Failure::new(crate::errors::message(code, None))),
-        };
-        listed.into_iter().map(good).collect()
+        listed.into_iter().map(|(p, result)| result.map(|offset| (p, offset)).map_err(|e| failure(&e))).collect()
     }
 
     /// The first records since `time`; the end of partitions that have none.
-    async fn since(
+    ///
+    /// # Errors
+    /// As [`Self::offsets`].
+    pub async fn since(
         &self,
         out: &mut Out,
         scope: &BTreeSet<Partition>,
@@ -259,7 +318,10 @@ impl Asked<'_> {
     }
 
     /// What is wanted, but not outside of what there is.
-    async fn within(&self, wanted: BTreeMap<Partition, i64>) -> Result<BTreeMap<Partition, i64>, Failure> {
+    ///
+    /// # Errors
+    /// As [`Self::offsets`].
+    pub async fn within(&self, wanted: BTreeMap<Partition, i64>) -> Result<BTreeMap<Partition, i64>, Failure> {
         let scope: BTreeSet<Partition> = wanted.keys().cloned().collect();
         let (starts, ends) = tokio::try_join!(self.offsets(&scope, EARLIEST), self.offsets(&scope, LATEST))?;
         let bound = |(partition, offset): (Partition, i64)| {

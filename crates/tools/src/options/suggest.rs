@@ -5,7 +5,6 @@ use super::Syntax;
 /// Names that people know from elsewhere, and what these tools call them.
 const KNOWN_AS: &[(&str, &str)] = &[
     ("by-period", "by-duration"),
-    ("zookeeper", "bootstrap-server"),
     ("brokers", "bootstrap-server"),
     ("server", "bootstrap-server"),
     ("replicas", "replication-factor"),
@@ -16,6 +15,9 @@ impl Syntax {
     /// The end of the sentence that says that `name` is unknown: empty when nothing is near.
     pub(super) fn did_you_mean(&self, name: &str) -> String {
         let declared = |wanted: &str| self.options.iter().any(|o| o.name == wanted);
+        if name == "zookeeper" && declared("bootstrap-server") {
+            return ": there is no ZooKeeper since Kafka 4.0; say --bootstrap-server HOST:PORT instead".to_owned();
+        }
         let known = KNOWN_AS.iter().find(|(from, to)| *from == name && declared(to)).map(|(_, to)| *to);
         let near = || {
             self.options
@@ -25,7 +27,18 @@ impl Syntax {
                 .min()
                 .map(|(_, near)| near)
         };
-        known.or_else(near).map(|near| format!("; did you mean --{near}?")).unwrap_or_default()
+        let mut begins: Vec<String> = Vec::new();
+        if known.is_none() && !name.is_empty() {
+            begins = self.options.iter().map(|o| o.name).filter(|n| n.starts_with(name)).map(str::to_owned).collect();
+            begins.sort();
+        }
+        if begins.is_empty() {
+            begins.extend(known.or_else(near).map(str::to_owned));
+        }
+        match begins.is_empty() {
+            true => String::new(),
+            false => format!("; did you mean --{}?", begins.join(" or --")),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use logrun_client::Target;
+use logrun_client::admin::ConfigAlteration;
 use logrun_wire::ErrorCode;
 use logrun_wire::messages as m;
 
@@ -120,26 +121,24 @@ async fn throttle(
         )?;
     }
     let set = |names: &[&str], rate: i64| -> Vec<_> {
-        names.iter().map(|name| ((*name).to_owned(), Some(rate.to_string()))).collect()
+        names.iter().map(|name| ConfigAlteration::set(*name, rate.to_string())).collect()
     };
     if let Some(rate) = between_brokers {
         let (topics, brokers) = throttled(plan, moving, current);
-        let list = |set: BTreeSet<String>| Some(commas(set));
         let changes = topics.into_iter().map(|(topic, (leaders, followers))| {
             let [leader_config, follower_config] = TOPIC_THROTTLES;
-            let changes =
-                vec![(leader_config.to_owned(), list(leaders)), (follower_config.to_owned(), list(followers))];
-            (topic, changes)
+            let set = |name: &'static str, replicas: BTreeSet<String>| ConfigAlteration::set(name, commas(replicas));
+            (topic, vec![set(leader_config, leaders), set(follower_config, followers)])
         });
-        alter_configs(session, ResourceType::Topic, changes.collect()).await?;
+        alter_configs(session, ResourceType::Topic, changes).await?;
         let changes = brokers.iter().map(|b| (b.to_string(), set(&BROKER_THROTTLES[..2], rate)));
-        alter_configs(session, ResourceType::Broker, changes.collect()).await?;
+        alter_configs(session, ResourceType::Broker, changes).await?;
         writeln!(out, "The inter-broker throttle limit was set to {rate} B/s")?;
     }
     if let Some(rate) = between_dirs {
         let brokers: BTreeSet<i32> = plan.dirs.keys().map(|(_, broker)| *broker).collect();
         let changes = brokers.iter().map(|b| (b.to_string(), set(&BROKER_THROTTLES[2..], rate)));
-        alter_configs(session, ResourceType::Broker, changes.collect()).await?;
+        alter_configs(session, ResourceType::Broker, changes).await?;
         writeln!(out, "The replica-alter-dir throttle limit was set to {rate} B/s")?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! `kafka-reassign-partitions --verify`: how far moves are, and the end of their throttles.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use super::{Plan, Replica, directories, ongoing, replica_text, replicas};
@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::options::Given;
 use crate::session::Session;
 use crate::text::{commas, topic_partition};
+use logrun_client::admin::ConfigAlteration;
 
 /// The throttles of brokers and of topics.
 pub const BROKER_THROTTLES: [&str; 3] = [
@@ -91,12 +92,11 @@ pub async fn clear_throttles(out: &mut Out, session: &Session, plan: &Plan) -> R
     brokers.extend(plan.partitions.values().flatten());
     let s = |n: usize| if n == 1 { "" } else { "s" };
     writeln!(out, "Clearing broker-level throttles on broker{} {}", s(brokers.len()), commas(&brokers))?;
-    let clear = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), None)).collect::<Vec<_>>();
-    let changes: BTreeMap<i32, _> = brokers.iter().map(|b| (*b, clear(&BROKER_THROTTLES))).collect();
-    let changes = changes.into_iter().map(|(b, c)| (b.to_string(), c)).collect();
+    let clear = |names: &[&str]| names.iter().map(|name| ConfigAlteration::delete(*name)).collect::<Vec<_>>();
+    let changes = brokers.iter().map(|b| (b.to_string(), clear(&BROKER_THROTTLES)));
     alter_configs(session, ResourceType::Broker, changes).await?;
     let topics = plan.topics();
     writeln!(out, "Clearing topic-level throttles on topic{} {}", s(topics.len()), commas(&topics))?;
-    let changes = topics.iter().map(|topic| ((*topic).to_owned(), clear(&TOPIC_THROTTLES))).collect();
+    let changes = topics.iter().map(|topic| ((*topic).to_owned(), clear(&TOPIC_THROTTLES)));
     alter_configs(session, ResourceType::Topic, changes).await
 }
