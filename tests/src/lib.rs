@@ -1,7 +1,8 @@
 //! Helpers shared by the tests of the whole: the binary under test, scripts beside the tests, and [`wire`], a client
-//! so small that it can be trusted; [`oracle`] asks Apache Kafka's own classes. Nothing here may use the program's own crates to judge the program.
+//! so small that it can be trusted; [`oracle`] asks Apache Kafka's own classes, [`tools`] runs its tools beside ours. Nothing here may use the program's own crates to judge the program.
 
 pub mod oracle;
+pub mod tools;
 pub mod wire;
 
 use std::path::{Path, PathBuf};

@@ -1,8 +1,5 @@
-//! Every line of the courses that is a command, from top to bottom against a fresh Logrun, by our own tools; and the
-//! same questions asked by Apache Kafka's own tools of the same broker, whose answers must be ours.
-//!
-//! The second needs the judge and is ignored unless asked for:
-//! `cargo test -p logrun-tests --test courses -- --ignored`
+//! Every line of the courses that is a command, from top to bottom against a fresh Logrun, by our own tools. That Apache
+//! Kafka's own tools give the same answers is what `tools_matrix.rs` shows.
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -10,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use logrun_testkit::command::{Ended, run};
-use logrun_testkit::{Home, Product, Running, Scratch, judge};
+use logrun_testkit::{Home, Product, Running, Scratch};
 use logrun_tests::logrun;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -21,13 +18,6 @@ struct Course {
     home: Home,
     _running: Running,
     runs: Cell<usize>,
-}
-
-/// How `line` is called: by our binary or through the judge's script.
-#[derive(Clone, Copy)]
-enum Tools {
-    Ours,
-    Apaches(&'static str),
 }
 
 impl Course {
@@ -46,30 +36,22 @@ impl Course {
         place
     }
 
-    fn command(&self, tools: Tools, line: &str) -> String {
+    fn command(&self, line: &str) -> String {
         let line =
             line.replace("localhost:9092", &self.home.bootstrap()).replace("127.0.0.1:9092", &self.home.bootstrap());
-        match tools {
-            Tools::Ours => {
-                let Product::Logrun(binary) = logrun() else { unreachable!("ours is Logrun") };
-                format!("{} {line}", binary.display())
-            }
-            Tools::Apaches(class) => {
-                let (_, rest) = line.split_once(' ').expect("a tool and its options");
-                format!("{} tool {class} {rest}", judge().expect("the judge").display())
-            }
-        }
+        let Product::Logrun(binary) = logrun() else { unreachable!("ours is Logrun") };
+        format!("{} {line}", binary.display())
     }
 
     /// Runs a line as a shell does, with `input` typed in.
-    fn typed(&self, tools: Tools, line: &str, input: &str) -> Ended {
+    fn typed(&self, line: &str, input: &str) -> Ended {
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(format!("printf '{input}' | {}", self.command(tools, line)));
+        shell.arg("-c").arg(format!("printf '{input}' | {}", self.command(line)));
         run(&mut shell, &self.place(), PATIENCE).unwrap_or_else(|e| panic!("{line}: {e}"))
     }
 
     fn line(&self, line: &str) -> Ended {
-        self.typed(Tools::Ours, line, "")
+        self.typed(line, "")
     }
 
     /// The standard output of a line that must end well.
@@ -83,7 +65,7 @@ impl Course {
     /// A line that goes on until the returned guard is dropped.
     fn in_background(&self, line: &str) -> Background {
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(format!("exec {}", self.command(Tools::Ours, line)));
+        shell.arg("-c").arg(format!("exec {}", self.command(line)));
         Background(
             shell.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("a process"),
         )
@@ -151,7 +133,7 @@ fn records() {
     let course = Course::begin("courses-records");
     // An unknown topic is warned of and made, and the record arrives.
     let produce = "kafka-console-producer --broker-list 127.0.0.1:9092 --topic topic_name";
-    let sent = course.typed(Tools::Ours, produce, "one\\ntwo\\n");
+    let sent = course.typed(produce, "one\\ntwo\\n");
     assert_eq!(sent.code, 0, "{}", sent.said());
     assert!(sent.stderr.contains("WARN") && sent.stderr.contains("UNKNOWN_TOPIC_OR_PARTITION"), "{}", sent.said());
     assert!(sent.stdout.starts_with("Warning: --broker-list is deprecated"), "{}", sent.said());
@@ -161,7 +143,6 @@ fn records() {
     assert_eq!(course.ok(&format!("{all} --max-messages 2")), "one\ntwo\n");
     // Keys; acknowledged by all; several brokers in the list, of which the first is not there.
     let keyed = course.typed(
-        Tools::Ours,
         "kafka-console-producer --broker-list 127.0.0.1:1,localhost:9092 --topic first_topic --property parse.key=true \
          --property key.separator=, --producer-property acks=all",
         "k1,v1\\nk2,v2\\n",
@@ -172,7 +153,6 @@ fn records() {
          --property print.key=true --property key.separator=, --max-messages 2");
     assert!(shown.ends_with("\nk1,v1\nk2,v2\n"), "{shown}");
     let new_names = course.typed(
-        Tools::Ours,
         "kafka-console-producer --bootstrap-server localhost:9092 --topic first_topic --reader-property parse.key=true \
          --reader-property key.separator=, --command-property acks=all",
         "k3,v3\\nnokey\\n",
@@ -186,7 +166,7 @@ fn records() {
     let grouped = "kafka-console-consumer --bootstrap-server 127.0.0.1:9092 --topic topic_name --group group_name";
     assert_eq!(course.ok(&format!("{grouped} --from-beginning --max-messages 1")), "one\n");
     assert_eq!(course.ok(&format!("{grouped} --max-messages 1")), "two\n");
-    let third = course.typed(Tools::Ours, produce, "three\\n");
+    let third = course.typed(produce, "three\\n");
     assert!(third.code == 0 && !third.stderr.contains("WARN"), "{}", third.said());
     assert_eq!(course.ok(&format!("{grouped} --max-messages 1")), "three\n");
 }
@@ -287,62 +267,4 @@ fn groups() {
     course.until("kafka-consumer-groups --bootstrap-server localhost:9092 --list", |answer| {
         answer.starts_with("console-consumer-")
     });
-}
-
-/// Lines that both tools answer, with the class of Apache's; asked of the same broker one after the other.
-const SAME: [(&str, &str); 12] = [
-    ("TopicCommand", "kafka-topics --bootstrap-server localhost:9092 --list"),
-    ("TopicCommand", "kafka-topics --bootstrap-server localhost:9092 --describe --topic my_topic"),
-    ("TopicCommand", "kafka-topics --bootstrap-server localhost:9092 --create --topic my_topic"),
-    ("TopicCommand", "kafka-topics --bootstrap-server localhost:9092 --delete --topic nothing"),
-    (
-        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
-        "kafka-consumer-groups --bootstrap-server localhost:9092 --list",
-    ),
-    (
-        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
-        "kafka-consumer-groups --bootstrap-server localhost:9092 --describe --group g",
-    ),
-    (
-        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
-        "kafka-consumer-groups --bootstrap-server localhost:9092 --topic my_topic --group g --reset-offsets --to-latest --dry-run",
-    ),
-    (
-        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
-        "kafka-consumer-groups --bootstrap-server localhost:9092 --group g --describe --state",
-    ),
-    (
-        "ConfigCommand",
-        "kafka-configs -bootstrap-server localhost:9092 --entity-type topics --entity-name my_topic --describe",
-    ),
-    (
-        "ConfigCommand",
-        "kafka-configs --bootstrap-server localhost:9092 --entity-type topics --entity-name my_topic --describe --all",
-    ),
-    ("GetOffsetShell", "kafka-get-offsets --bootstrap-server localhost:9092"),
-    ("ClusterTool", "kafka-cluster cluster-id --bootstrap-server localhost:9092"),
-];
-
-#[test]
-#[ignore = "needs the judge, whose tools take seconds to start"]
-fn as_apache_kafkas_own_tools() {
-    let course = Course::begin("courses-same");
-    course.ok("kafka-topics --bootstrap-server localhost:9092 --create --topic my_topic --partitions 2 --config retention.ms=1000");
-    course.ok("kafka-consumer-groups --bootstrap-server localhost:9092 --topic my_topic --group g --reset-offsets --to-earliest --execute");
-    for (class, line) in SAME {
-        let (ours, apaches) = (course.line(line), course.typed(Tools::Apaches(class), line, ""));
-        // Apache's order is that of a hash table.
-        let sorted = |text: &str| {
-            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-            lines.sort();
-            lines
-        };
-        assert_eq!(
-            (ours.code, sorted(&ours.stdout)),
-            (apaches.code, sorted(&apaches.stdout)),
-            "{line}\n{}",
-            apaches.stderr
-        );
-        println!("{:>5} ms, {:>5} ms: {line}", ours.took.as_millis(), apaches.took.as_millis());
-    }
 }
