@@ -87,6 +87,35 @@ impl Contest {
         self.side(&self.ours, extra)
     }
 
+    /// How many milliseconds ours and Apache's tool take to answer the same question about `side`. `line` begins with
+    /// the name of ours; with Apache Kafka on both sides its tool is asked twice.
+    pub fn ask(&self, side: &Side, line: &str, class: &str, args: &[&str]) -> Result<(f64, f64), String> {
+        let timed = |mut command: Command| {
+            command.args(args).arg("--bootstrap-server").arg(side.home.bootstrap());
+            let started = Instant::now();
+            let out = command.stdin(Stdio::null()).output().map_err(|e| format!("{line}: {e}"))?;
+            let took = started.elapsed().as_secs_f64() * 1000.0;
+            match out.status.success() {
+                true => Ok(took),
+                false => Err(format!("{line}: {}{}", out.status, String::from_utf8_lossy(&out.stderr))),
+            }
+        };
+        let theirs = || {
+            let mut command = Command::new(&self.judge.script);
+            command.arg("tool").arg(class);
+            command
+        };
+        let ours = match &self.ours {
+            Product::Logrun(binary) => {
+                let mut command = Command::new(binary);
+                command.arg(line.split(' ').next().unwrap_or(line));
+                command
+            }
+            Product::Kafka(_) => theirs(),
+        };
+        Ok((timed(ours)?, timed(theirs())?))
+    }
+
     fn side(&self, product: &Product, extra: &str) -> Result<Side, String> {
         let make = || -> io::Result<Side> {
             let scratch = Scratch::new("bench")?;

@@ -7,6 +7,7 @@ mod client;
 mod clients;
 mod lifetime;
 mod load;
+mod tools;
 
 use super::measure::{Quantity, Table};
 use super::side::{Contest, Side};
@@ -107,6 +108,11 @@ pub const CASES: &[Case] = &[
         name: client::CONSUME_100B.name,
         about: "our client, librdkafka and the Java client on Logrun: 100-byte records that were just produced",
         run: |c, s, t| client::compare(c, s, t, &client::CONSUME_100B),
+    },
+    Case {
+        name: "tools",
+        about: "the command line tools, each from being called to having answered, on the same broker",
+        run: tools::answer,
     },
     Case {
         name: "memory",
