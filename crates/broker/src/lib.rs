@@ -21,6 +21,7 @@ mod partitions;
 mod producer_ids;
 mod publish;
 mod schema;
+mod throttle;
 mod upkeep;
 mod waiting;
 

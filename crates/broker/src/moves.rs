@@ -12,7 +12,8 @@
 //! | the other directory is full | it waits for room |
 //! | the node stops; one of the directories fails | it stays as it is; the next start goes on with it |
 //!
-//! Must never hold the partition's lock but for the last step.
+//! All moves together keep to `replica.alter.log.dirs.io.max.bytes.per.second`. Must never hold the partition's lock but
+//! for the last step.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ use crate::handlers::find_topic;
 use crate::logs::FutureDir;
 use crate::partitions::Partition;
 use crate::publish::tell_directories;
+use crate::throttle::Throttle;
 
 /// How much is copied at a time.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -65,12 +67,14 @@ pub struct Move {
 pub struct Moves {
     moves: Mutex<BTreeMap<TopicIdPartition, Arc<Move>>>,
     at_a_time: Semaphore,
+    throttle: Throttle,
     ended: Notify,
 }
 
 /// What came of one step of a move.
 enum Step {
-    Copied(Box<Log>),
+    /// So many bytes were copied.
+    Copied(Box<Log>, usize),
     /// Nothing to do for the moment.
     Wait(Box<Log>),
     Replaced,
@@ -78,9 +82,13 @@ enum Step {
 
 /// What came of copying a chunk.
 enum Copied {
-    Some,
+    Some {
+        bytes: usize,
+    },
     /// The future log is level.
-    All,
+    All {
+        bytes: usize,
+    },
     NoRoom,
 }
 
@@ -125,7 +133,8 @@ impl Move {
 impl Moves {
     /// `at_a_time`: how many are under way at most; others wait for their turn.
     pub fn new(at_a_time: usize) -> Self {
-        Self { moves: Mutex::default(), at_a_time: Semaphore::new(at_a_time.max(1)), ended: Notify::new() }
+        let at_a_time = Semaphore::new(at_a_time.max(1));
+        Self { moves: Mutex::default(), at_a_time, throttle: Throttle::default(), ended: Notify::new() }
     }
 
     /// All that are under way.
@@ -248,7 +257,14 @@ async fn run(broker: &Arc<Broker>, this: &Arc<Move>, found: Option<PathBuf>) {
             break Stopped { future: Some(future), error: LogError::Truncated };
         }
         match blocking(broker, this, |broker, this| step(&broker, &this, future)).await {
-            Ok(Step::Copied(log)) => future = log,
+            Ok(Step::Copied(log, bytes)) => {
+                future = log;
+                tokio::select! {
+                    biased;
+                    () = broker.moves().throttle.pass(&broker.io().clock, bytes, || rate(broker)) => {}
+                    () = this.ordered.notified() => {}
+                }
+            }
             Ok(Step::Wait(log)) => {
                 future = log;
                 tokio::select! {
@@ -311,21 +327,22 @@ fn open(broker: &Broker, this: &Move, found: Option<PathBuf>) -> Result<Box<Log>
 fn step(broker: &Broker, this: &Move, mut future: Box<Log>) -> Result<Step, Stopped> {
     let now = broker.now();
     let partition = &this.partition;
-    match copy(this, &mut future, now) {
+    let max_bytes = broker.moves().throttle.step_bytes(rate(broker), CHUNK_BYTES);
+    let copied = match copy(this, &mut future, max_bytes, now) {
         Ok(Copied::NoRoom) | Err(LogError::DiskFull { .. }) => return Ok(Step::Wait(future)),
-        Ok(Copied::Some) => return Ok(Step::Copied(future)),
-        Ok(Copied::All) => {}
+        Ok(Copied::Some { bytes }) => return Ok(Step::Copied(future, bytes)),
+        Ok(Copied::All { bytes }) => bytes,
         Err(error) => return Err(Stopped { future: Some(future), error }),
-    }
+    };
     // What has come in meanwhile is little; so is then what is left to do with the partition's lock held.
-    let flushed = future.flush(now).and_then(|()| copy(this, &mut future, now));
+    let flushed = future.flush(now).and_then(|()| copy(this, &mut future, CHUNK_BYTES, now));
     match flushed {
         Ok(_) => {}
         Err(LogError::DiskFull { .. }) => return Ok(Step::Wait(future)),
         Err(error) => return Err(Stopped { future: Some(future), error }),
     }
     if this.order() != Order::GoOn {
-        return Ok(Step::Copied(future));
+        return Ok(Step::Copied(future, copied));
     }
     // A round that ends now would speak of another log than it has read.
     if !broker.cleaner().hold_off(partition.id) {
@@ -346,8 +363,13 @@ fn step(broker: &Broker, this: &Move, mut future: Box<Log>) -> Result<Step, Stop
     }
 }
 
-fn copy(this: &Move, future: &mut Log, now: Now) -> Result<Copied, LogError> {
-    let (read, log_end_offset) = this.partition.read_for_future(future.log_end_offset(), CHUNK_BYTES)?;
+/// How many bytes all moves together may copy in a second.
+fn rate(broker: &Broker) -> f64 {
+    broker.config().alter_log_dirs_bytes_per_second() as f64
+}
+
+fn copy(this: &Move, future: &mut Log, max_bytes: usize, now: Now) -> Result<Copied, LogError> {
+    let (read, log_end_offset) = this.partition.read_for_future(future.log_end_offset(), max_bytes)?;
     if read.bytes > 0 {
         // The reserve is for what the node needs, which this is not.
         if this.to.take_room(read.bytes).is_err() {
@@ -357,7 +379,8 @@ fn copy(this: &Move, future: &mut Log, now: Now) -> Result<Copied, LogError> {
         this.note(future);
     }
     let level = read.bytes == 0 || future.log_end_offset() >= log_end_offset;
-    Ok(if level { Copied::All } else { Copied::Some })
+    let bytes = read.bytes;
+    Ok(if level { Copied::All { bytes } } else { Copied::Some { bytes } })
 }
 
 /// The move does not go on: the future log goes, or is left to the next start.

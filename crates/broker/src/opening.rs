@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | closed | it is asked for: by a request, its coordinator, a recovery, retention | busy, then online |
 //! | busy | it is asked for | busy: whoever asks waits |
-//! | online | unused for `logrun.partition.idle.close.ms`, nothing under way | busy, then closed |
+//! | online | unused for `logrun.partition.idle.close.ms`, nothing under way | busy, then closed; online if it can't be |
 //!
 //! So a start reads no log, whatever lies in the directories. Opening runs on threads that may wait for the disk, one
 //! for each partition, and holds no lock that another partition needs. After a crash the partitions that nobody asks
@@ -181,18 +181,24 @@ impl Broker {
 
     /// Closes a partition if nothing is under way in it and nobody has used it since `unused_since_ms`. Returns whether
     /// the log could be closed, if it was to be.
-    fn rest(&self, id: TopicIdPartition, unused_since_ms: i64) -> bool {
+    fn rest(self: &Arc<Self>, id: TopicIdPartition, unused_since_ms: i64) -> bool {
         let Some(partition) = self.partitions().take_to_rest(id, unused_since_ms) else { return true };
-        let (name, before) = (partition.name.clone(), partition.at_rest());
-        match partition.into_rest(self.now()) {
+        let before = partition.at_rest();
+        match partition.close_to_rest(self.now()) {
             Ok(rest) => {
                 self.partitions().settled(id, Hosted::Closed(rest));
                 true
             }
             Err(e) => {
-                error!(partition = %name, "the log can't be closed: {e}");
-                // Its next opening checks it.
-                self.partitions().settled(id, Hosted::Closed(before));
+                error!(partition = %partition.name, "the log can't be closed: {e}");
+                partition.directory().saw(&e);
+                if partition.is_online() {
+                    // What the journal has and the log's files have not, only this log and a new start can tell.
+                    put_online(self, &Arc::new(partition));
+                } else {
+                    // Its next opening checks it.
+                    self.partitions().settled(id, Hosted::Closed(before));
+                }
                 false
             }
         }
@@ -258,21 +264,28 @@ fn open(broker: &Arc<Broker>, id: TopicIdPartition, rest: AtRest) -> Result<Arc<
         }
     };
     let partition = Arc::new(Partition::new(id, name, broker.io().clone(), broker.node_id(), opened, settings));
+    put_online(broker, &partition);
+    opening.ended = true;
+    // Whoever looked after the failed directory may not have seen it.
+    let directory = partition.directory();
+    if !directory.is_online() {
+        broker.take_offline(&partition);
+        return Err(offline(&directory.path));
+    }
+    Ok(partition)
+}
+
+/// Tells a partition, which is marked as busy, what the metadata says, and puts it in place.
+fn put_online(broker: &Arc<Broker>, partition: &Arc<Partition>) {
+    let id = partition.id;
     loop {
         if let Some(topic) = broker.image().topics.by_id(id.topic_id)
             && let Some(registration) = topic.partition(id.partition)
         {
-            register(broker, topic, &partition, registration);
+            register(broker, topic, partition, registration);
         }
-        if broker.partitions().opened(id, &partition) {
-            opening.ended = true;
-            // Whoever looked after the failed directory may not have seen it.
-            let directory = partition.directory();
-            if !directory.is_online() {
-                broker.take_offline(&partition);
-                return Err(offline(&directory.path));
-            }
-            return Ok(partition);
+        if broker.partitions().opened(id, partition) {
+            return;
         }
         partition.configure(broker.now(), broker.settings_of(&partition.name.topic));
     }

@@ -42,7 +42,6 @@ impl Broker {
         let idle = i64::from(config.metadata_log.max_idle_interval_ms);
         // `flush.ms` is rarely set, and nothing is due sooner than a second then.
         let flush = logs.flush_scheduler_interval_ms.clamp(1, 1_000);
-        let watched = metadata_dir.clone();
         let recovering = self.clone();
         let mut tasks = vec![
             self.io().tasks.spawn(async move { recovering.recover_unclean().await }),
@@ -50,13 +49,11 @@ impl Broker {
             self.every(REMOVALS, |b| b.remove_files()),
             self.every(ms(flush), |b| b.flush_due()),
             self.every(ms(logs.partition_idle_close_ms.clamp(2, 60_000) / 2), |b| b.close_unused()),
-            self.every(ms(checkpoint), move |b| {
-                if let Err(e) = b.checkpoint(&metadata_dir) {
-                    error!("the checkpoints can't be written: {e}");
-                }
+            self.every(ms(checkpoint), |b| {
+                b.checkpoint();
             }),
             self.every(ms(10_000), |b| b.snapshot_metadata()),
-            self.watch_directories(watched),
+            self.watch_directories(metadata_dir),
         ];
         tasks.extend(self.start_cleaner());
         if idle > 0 {
@@ -130,8 +127,17 @@ impl Broker {
         }
     }
 
-    /// Writes the checkpoint files. Waits for the disk.
-    pub fn checkpoint(&self, metadata_dir: &PathBuf) -> Result<(), DirsError> {
+    /// Writes the checkpoint files, if they lack anything, and says whether they lack nothing now; a failure is logged.
+    /// Waits for the disk.
+    pub fn checkpoint(&self) -> bool {
+        let written = self.write_checkpoints();
+        if let Err(e) = &written {
+            error!("the checkpoints can't be written: {e}");
+        }
+        written.is_ok()
+    }
+
+    fn write_checkpoints(&self) -> Result<(), DirsError> {
         let (start, point) = self.controller().checkpoints();
         let mut last = self.checkpointed().lock();
         let state = self.checkpoint_state(start, point);
@@ -156,7 +162,7 @@ impl Broker {
             })
         });
         let all: Vec<_> = all.collect();
-        self.logs().write_checkpoints(&all, Some((metadata_dir, start, point)))?;
+        self.logs().write_checkpoints(&all, Some((&self.config().metadata_log_dir, start, point)))?;
         *last = Some(state);
         Ok(())
     }
@@ -219,7 +225,7 @@ impl Broker {
 
     /// Ends the groups and closes every log cleanly; writes the checkpoints. What fails is logged, and then the
     /// directories are not marked as cleanly shut down.
-    pub async fn close(self: &Arc<Self>, metadata_dir: PathBuf) {
+    pub async fn close(self: &Arc<Self>) {
         self.set_closing();
         self.groups().stop();
         self.moves().leave().await;
@@ -233,7 +239,7 @@ impl Broker {
         });
         let closed = join_all(closers).await.concat();
         let broker = self.clone();
-        self.io().tasks.blocking(move || broker.close_directories(&metadata_dir, &closed)).await;
+        self.io().tasks.blocking(move || broker.close_directories(&closed)).await;
     }
 
     /// Returns those that could be closed.
@@ -248,7 +254,7 @@ impl Broker {
         }
     }
 
-    fn close_directories(&self, metadata_dir: &PathBuf, closed: &[TopicIdPartition]) {
+    fn close_directories(&self, closed: &[TopicIdPartition]) {
         let mut clean = true;
         if let Err(e) = self.controller().close() {
             error!("the metadata log can't be closed: {e}");
@@ -272,7 +278,7 @@ impl Broker {
         });
         let unclean: Vec<_> = unclean.collect();
         let written = self
-            .checkpoint(metadata_dir)
+            .write_checkpoints()
             .and_then(|()| if clean { self.logs().write_clean_shutdown(self.epoch(), &unclean) } else { Ok(()) });
         match written {
             Ok(()) => info!(partitions = closed.len(), unchecked = unclean.len(), "closed"),

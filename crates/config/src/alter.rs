@@ -6,7 +6,9 @@ use crate::error::{ConfigError, inconsistent};
 use crate::key::{ConfigKey, Type, UpdateMode};
 use crate::settings::{BrokerSettings, Overrides};
 use crate::suggest::{self, Scope};
-use crate::tables::{Options, broker_options, client_metrics_options, group_options, topic_options};
+use crate::tables::{
+    Options, broker_options, client_metrics_options, dynamic_only_option, group_options, topic_options,
+};
 use crate::topic::TopicConfig;
 
 /// A kind of resource that has configs.
@@ -57,11 +59,10 @@ impl Resource {
 
     /// The option of that name; for a broker also with a listener's prefix.
     pub fn option(self, name: &str) -> Option<&'static ConfigKey> {
-        let name = match self {
-            Self::Broker => without_listener(name),
-            _ => name,
-        };
-        self.options().get(name)
+        match self {
+            Self::Broker => dynamic_only_option(name).or_else(|| self.options().get(without_listener(name))),
+            _ => self.options().get(name),
+        }
     }
 }
 
@@ -104,7 +105,7 @@ pub(crate) fn without_listener(name: &str) -> &str {
 
 /// Whether a broker config from the metadata log can be used: known, changeable, readable.
 pub(crate) fn is_dynamic_value(name: &str, value: &str) -> bool {
-    let key = broker_options().get(without_listener(name));
+    let key = Resource::Broker.option(name);
     key.is_some_and(|key| key.update != UpdateMode::ReadOnly && key.parse(value).is_ok())
 }
 
@@ -244,6 +245,10 @@ mod tests {
         assert!(check("", "listeners", "PLAINTEXT://:1").is_err());
         assert!(check("1", "log.dirs", "/x").is_err());
         assert!(check("1", "log.retention.ms", "soon").is_err());
+        // What Kafka has for brokers and for no file.
+        let throttle = "replica.alter.log.dirs.io.max.bytes.per.second";
+        assert_eq!((check("1", throttle, "5"), check("", throttle, "0")), (Ok(()), Ok(())));
+        assert!(check("1", throttle, "-1").is_err() && check("1", throttle, "fast").is_err());
         let e = check("1", "log.retention.mss", "1").expect_err("misspelt");
         assert!(e.contains("did you mean `log.retention.ms`"), "{e}");
     }

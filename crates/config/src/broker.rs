@@ -131,6 +131,13 @@ impl BrokerConfig {
         Self::from_settings(settings, self.cluster_id.clone())
     }
 
+    /// `replica.alter.log.dirs.io.max.bytes.per.second`, which can only be set while the broker runs.
+    pub fn alter_log_dirs_bytes_per_second(&self) -> u64 {
+        let name = "replica.alter.log.dirs.io.max.bytes.per.second";
+        let set = self.settings.dynamic_broker.get(name).or_else(|| self.settings.dynamic_default.get(name));
+        set.and_then(|text| text.parse().ok()).unwrap_or(u64::MAX)
+    }
+
     /// The configuration of a topic with these configs of its own, as it is in the metadata log.
     ///
     /// # Errors

@@ -83,10 +83,11 @@ impl Log {
             appended.bytes += self.append_group(group, group_update, now)?;
             rest = later;
         }
-        let unflushed = self.log_end_offset.distance_from(self.recovery_point);
+        let unflushed = self.log_end_offset.distance_from(self.recovery_point.max(self.flush_asked));
         if !batches.is_empty()
             && (self.config.durability == Durability::Sync || unflushed >= self.config.flush_messages)
         {
+            self.flush_asked = self.log_end_offset;
             appended.durable = self.durable();
         }
         Ok(appended)

@@ -23,7 +23,7 @@ use crate::names::{DirKind, parse_dir_name};
 /// Taken for as long as the process lives.
 const LOCK_FILE: &str = ".lock";
 /// The metadata log is opened by the quorum, not with the partitions.
-const METADATA_TOPIC: &str = "__cluster_metadata";
+pub const METADATA_TOPIC: &str = "__cluster_metadata";
 
 /// Why the log directories can't be used. The texts are for the person who starts the node.
 #[derive(Debug, Error)]

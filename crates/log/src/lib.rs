@@ -46,7 +46,7 @@ pub use compact::{
     Compaction, CompactionLimits, CompactionNeed, CompactionReport, RecordCounts, Replaced, Replacement, Step,
 };
 pub use config::{Durability, LogConfig};
-pub use dirs::{DirsError, LogDir, LogDirs, OpenDirs, PartitionDir};
+pub use dirs::{DirsError, LogDir, LogDirs, METADATA_TOPIC, OpenDirs, PartitionDir};
 pub use error::LogError;
 pub use files::{
     CLEAN_SHUTDOWN_FILE, CLEANER_OFFSET_CHECKPOINT, CleanShutdown, HIGH_WATERMARK_CHECKPOINT,

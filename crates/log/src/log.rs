@@ -49,6 +49,8 @@ pub struct Log {
     pub(crate) log_start_offset: Offset,
     pub(crate) log_end_offset: Offset,
     pub(crate) recovery_point: Offset,
+    /// Up to here appends have waited for the device, or are about to: `flush.messages` counts from here.
+    pub(crate) flush_asked: Offset,
     /// Below it the log is compacted.
     pub(crate) first_dirty: Offset,
     /// Segments that compaction has put in place, while they have the names of such.
@@ -314,6 +316,11 @@ impl Log {
             log_start_offset: self.log_start_offset,
             log_end_offset: self.log_end_offset,
         }
+    }
+
+    /// Whether it has not been closed, deleted, or left by a failure in a state that only a new start can sort out.
+    pub fn is_online(&self) -> bool {
+        !self.offline
     }
 
     pub(crate) fn check_online(&self) -> Result<(), LogError> {

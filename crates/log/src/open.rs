@@ -38,13 +38,16 @@ pub struct OpenState {
     pub log_start_offset: Offset,
     /// From `recovery-point-offset-checkpoint`; 0 if it has none.
     pub recovery_point: Offset,
+    /// From `cleaner-offset-checkpoint`: below it the log is compacted; 0 if it has none.
+    pub first_dirty: Offset,
     /// The directory's clean-shutdown file was there.
     pub clean_shutdown: bool,
 }
 
 impl OpenState {
     /// A log that is not there yet, or of which nothing is known.
-    pub const NEW: Self = Self { log_start_offset: Offset(0), recovery_point: Offset(0), clean_shutdown: false };
+    pub const NEW: Self =
+        Self { log_start_offset: Offset(0), recovery_point: Offset(0), first_dirty: Offset(0), clean_shutdown: false };
 }
 
 /// What opening a log had to do.
@@ -114,6 +117,7 @@ impl Log {
         }
         log.epochs_dirty |= log.epochs.truncate_from_end(log.log_end_offset);
         log.epochs_dirty |= log.epochs.truncate_from_start(log.log_start_offset);
+        log.set_first_dirty_offset(state.first_dirty);
         let trusted = if state.clean_shutdown && report.cut.is_none() { Offset(i64::MAX) } else { log.recovery_point };
         let from = log.usable_snapshot(trusted, state.clean_shutdown, now)?;
         let end = log.log_end_offset;
@@ -278,6 +282,7 @@ fn empty_log(
         log_start_offset: start,
         log_end_offset: start,
         recovery_point: start,
+        flush_asked: start,
         first_dirty: start,
         replaced: Vec::new(),
         last_flush: now,

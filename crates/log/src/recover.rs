@@ -42,11 +42,12 @@ impl Log {
         let mut stop = None;
         let mut previous = None;
         for base in bases {
-            // A power cut may have taken the end of a segment and left the next one. Only compaction leaves
-            // gaps for good, so with it they can't be told apart.
+            // A power cut may have taken the end of a segment and left the next one. Only compaction leaves gaps for good,
+            // and ours only below the recovery point that was saved before, whatever `cleanup.policy` is by now; what
+            // Kafka compacts may lie above it.
             if let Some((base_before, size)) = previous
                 && base > end
-                && base > recovery_point
+                && base > recovery_point.max(state.first_dirty)
                 && !self.config.compact
             {
                 stop = Some((base_before, size, format!("offsets {end} to {base} are missing")));

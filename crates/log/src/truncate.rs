@@ -105,6 +105,7 @@ impl Log {
     fn after_cut(&mut self, offset: Offset) {
         self.log_end_offset = offset;
         self.recovery_point = self.recovery_point.min(offset);
+        self.flush_asked = self.flush_asked.min(offset);
         self.first_dirty = self.first_dirty.min(offset);
         self.sync.truncated(offset);
         self.refresh_sealed();

@@ -31,7 +31,6 @@ pub struct Node {
     broker: Arc<Broker>,
     cluster_id: Str,
     node_id: NodeId,
-    metadata_dir: PathBuf,
     data_dirs: Vec<PathBuf>,
     listeners: Vec<(String, SocketAddr)>,
     connections: Connections,
@@ -108,7 +107,7 @@ impl Node {
             }
         }
         self.connections.close_all();
-        self.broker.close(self.metadata_dir.clone()).await;
+        self.broker.close().await;
         self.committer.abort();
     }
 }

@@ -159,7 +159,6 @@ pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
         broker,
         cluster_id,
         node_id: config.node_id,
-        metadata_dir: config.metadata_log_dir,
         data_dirs: paths,
         listeners: listening,
         connections,
@@ -231,7 +230,7 @@ fn load_metadata(
         max_record_bytes_between_snapshots: config.metadata_log.max_record_bytes_between_snapshots.max(1) as u64,
     };
     let (log_start_offset, recovery_point) = metadata_checkpoints(dirs, &config.metadata_log_dir)?;
-    let state = OpenState { log_start_offset, recovery_point, clean_shutdown };
+    let state = OpenState { log_start_offset, recovery_point, clean_shutdown, ..OpenState::NEW };
     let log = MetadataLog::open(env, &config.metadata_log_dir, raft, state, now, |batch| {
         let first = batch.last_offset.get() - (batch.records.len() as i64 - 1);
         for (offset, record) in (first..).zip(&batch.records) {

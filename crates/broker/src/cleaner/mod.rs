@@ -5,7 +5,6 @@
 //! next start. [`demand`] is compaction on request. Nothing is decided here of what stays in a log.
 
 mod demand;
-mod throttle;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,8 +20,8 @@ use tracing::{error, info, warn};
 
 use crate::Broker;
 use crate::partitions::Partition;
+use crate::throttle::Throttle;
 use demand::Demands;
-use throttle::Throttle;
 
 /// `log.cleaner.threads` may change while the node runs, up to this.
 const WORKERS_MAX: usize = 64;
@@ -118,8 +117,14 @@ impl Broker {
         };
         let Some(taken) = tasks.blocking(take).await else { return false };
         let partition = taken.partition.clone();
+        // A gap above the saved recovery point would be taken for a loss after a crash. `plan_compaction` has flushed.
+        let broker = self.clone();
+        if !tasks.blocking(move || broker.checkpoint()).await {
+            self.cleaner().let_go(partition.id);
+            return false;
+        }
         let done = self.clean(taken).await;
-        self.cleaner().state.lock().busy.remove(&partition.id);
+        self.cleaner().let_go(partition.id);
         match done {
             Ok(Some(report)) => tell(&partition, &report),
             Ok(None) => info!(partition = %partition.name, "its segments changed meanwhile, it is compacted later"),
@@ -225,8 +230,8 @@ impl Broker {
         let Taken { partition, mut round } = taken;
         let tasks = self.io().tasks;
         loop {
-            let rate = self.config().cleaner.io_max_bytes_per_second;
-            let budget = self.cleaner().throttle.step_bytes(rate, STEP_BYTES);
+            let rate = || self.config().cleaner.io_max_bytes_per_second;
+            let budget = self.cleaner().throttle.step_bytes(rate(), STEP_BYTES);
             let worker = partition.clone();
             let (back, step) = tasks
                 .blocking(move || {

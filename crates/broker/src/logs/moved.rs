@@ -50,7 +50,9 @@ impl Logs {
     /// later is the one that was written last.
     pub(super) fn log_end_in(&self, path: &Path) -> Result<Offset, LogError> {
         let now = self.env.io.clock.read();
-        let (log, _) = Log::open(&self.env, path, LogConfig::default(), OpenState::NEW, now)?;
+        // Nothing is known of it here, so that the gaps of a compacted log must not be taken for a loss.
+        let config = LogConfig { compact: true, ..LogConfig::default() };
+        let (log, _) = Log::open(&self.env, path, config, OpenState::NEW, now)?;
         Ok(log.log_end_offset())
     }
 }

@@ -23,6 +23,8 @@ impl Partition {
 
     /// Plans a round over what is decided, and on the device; `None` if there is nothing to do. Waits for the disk.
     pub fn plan_compaction(&self, limits: CompactionLimits) -> Result<Option<Compaction>, LogError> {
+        // Names too: what a round that failed has left there is settled on the device before the next begins.
+        self.state.lock().log.settle_replacement()?;
         self.flush()?;
         let now = self.io.clock.read();
         let mut state = self.state.lock();
@@ -53,12 +55,5 @@ impl Partition {
     /// Where the active segment begins, which compaction leaves alone.
     pub fn active_segment(&self) -> Offset {
         self.state.lock().log.active_base_offset()
-    }
-
-    /// Up to where the log is compacted (exclusive); none if none of it is.
-    pub fn compacted_to(&self) -> Option<Offset> {
-        let state = self.state.lock();
-        let offset = state.log.first_dirty_offset();
-        (offset > state.log.log_start_offset()).then_some(offset)
     }
 }

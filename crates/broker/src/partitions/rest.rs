@@ -90,13 +90,20 @@ impl Partition {
         }
     }
 
-    /// Closes the log for good; waits for the device.
-    pub fn into_rest(self, now: Now) -> Result<AtRest, LogError> {
-        let mut rest = self.at_rest();
-        let mut state = self.state.into_inner();
-        rest.retained_until = state.log.retained_until(rest.high_watermark, now)?;
+    /// Closes the log for good; waits for the device. After a failure it may still be online, and then must be kept: it
+    /// may hold what its files do not have yet.
+    pub fn close_to_rest(&self, now: Now) -> Result<AtRest, LogError> {
+        let rest = self.at_rest();
+        let mut state = self.state.lock();
+        let retained_until = state.log.retained_until(rest.high_watermark, now)?;
         state.log.close(now)?;
-        Ok(AtRest { clean: true, compacted: true, recovery_point: state.log.recovery_point(), ..rest })
+        let recovery_point = state.log.recovery_point();
+        Ok(AtRest { clean: true, compacted: true, recovery_point, retained_until, ..rest })
+    }
+
+    /// Whether the log takes requests, as far as it knows itself.
+    pub fn is_online(&self) -> bool {
+        self.state.lock().log.is_online()
     }
 
     /// Gives back descriptors and indexes; the next use takes them again.

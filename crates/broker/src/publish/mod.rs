@@ -40,6 +40,12 @@ pub(crate) async fn take_all(broker: &Arc<Broker>) {
     broker.set_open();
     topics::apply(broker, &image, &image, &changes).await;
     let strays = broker.clone();
-    broker.io().tasks.blocking(move || strays.logs().set_strays_aside()).await;
+    let settle = move || {
+        // What the checkpoints say of logs that are gone would be said of the next ones of their names.
+        if strays.logs().set_strays_aside() {
+            strays.checkpoint();
+        }
+    };
+    broker.io().tasks.blocking(settle).await;
     crate::moves::resume(broker).await;
 }

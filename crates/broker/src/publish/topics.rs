@@ -21,13 +21,20 @@ use crate::partitions::{AtRest, Changed, Hosted, Partition};
 
 /// Brings the partitions of this broker to `image`.
 pub async fn apply(broker: &Arc<Broker>, base: &MetadataImage, image: &Arc<MetadataImage>, changes: &Changes) {
+    let mut had_files = false;
     for (id, name) in &changes.topics_deleted {
         if let Some(topic) = base.topics.by_id(*id) {
             for index in topic.partitions.keys() {
-                remove(broker, topic, *index).await;
+                had_files |= remove(broker, topic, *index).await;
             }
         }
         info!(topic = name.as_str(), "deleted");
+    }
+    // Before there is another topic of the name, to which the checkpoints would speak after a crash.
+    if had_files {
+        let broker = broker.clone();
+        let tasks = broker.io().tasks;
+        tasks.blocking(move || broker.checkpoint()).await;
     }
     if !changes.topics_deleted.is_empty() {
         let gone: Vec<_> = changes.topics_deleted.iter().map(|(id, name)| (name.clone(), *id)).collect();
@@ -125,13 +132,13 @@ pub fn register(broker: &Arc<Broker>, topic: &TopicImage, partition: &Arc<Partit
     }
 }
 
-/// The partition's replica here is gone, if there was one.
-async fn remove(broker: &Arc<Broker>, topic: &TopicImage, partition: PartitionIndex) {
+/// The partition's replica here is gone, if there was one. Returns whether it had files.
+async fn remove(broker: &Arc<Broker>, topic: &TopicImage, partition: PartitionIndex) -> bool {
     let id = TopicIdPartition { topic_id: topic.id, partition };
     let hosted = loop {
         match broker.partitions().remove(id) {
             Ok(Some(hosted)) => break hosted,
-            Ok(None) => return,
+            Ok(None) => return false,
             // Somebody is opening or closing it.
             Err(done) => drop(done.await),
         }
@@ -142,20 +149,21 @@ async fn remove(broker: &Arc<Broker>, topic: &TopicImage, partition: PartitionIn
     broker.moves().cancel(id);
     let name = TopicPartition::new(topic.name.clone(), partition);
     let now = broker.now();
-    let deleted = match hosted {
+    let (had_files, deleted) = match hosted {
         Hosted::Online(partition) => {
             let delay_ms = partition.settings().log.file_delete_delay_ms;
-            broker.logs().delete(&partition, now, delay_ms)
+            (partition.at_rest().on_disk, broker.logs().delete(&partition, now, delay_ms))
         }
         Hosted::Closed(AtRest { on_disk, .. }) => {
             let delay_ms = broker.config().topic_defaults.file_delete_delay_ms;
-            broker.logs().delete_at_rest(id, &name, on_disk, now, delay_ms)
+            (on_disk, broker.logs().delete_at_rest(id, &name, on_disk, now, delay_ms))
         }
-        Hosted::Offline(_) | Hosted::Busy(_) => return,
+        Hosted::Offline(_) | Hosted::Busy(_) => return false,
     };
     if let Err(e) = deleted {
         error!(partition = %name, "the log can't be deleted: {e}");
     }
+    had_files
 }
 
 /// Tells the controller which directories partitions were put into (KIP-858). Beside the caller, who holds up the

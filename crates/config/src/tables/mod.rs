@@ -118,6 +118,11 @@ pub fn broker_options() -> &'static Options {
     INDEX.get_or_init(|| Options::of(BROKER))
 }
 
+/// The option of a broker of that name that no file has, because it is only set while the broker runs.
+pub(crate) fn dynamic_only_option(name: &str) -> Option<&'static ConfigKey> {
+    quotas::DYNAMIC_ONLY.iter().find(|key| key.name == name)
+}
+
 /// The options of a topic, by name.
 pub fn topic_options() -> &'static Options {
     static INDEX: OnceLock<Options> = OnceLock::new();

@@ -59,7 +59,7 @@ impl Log {
     }
 
     /// What the `cleaner-offset-checkpoint` says. One that lies outside of the log counts for nothing.
-    pub fn set_first_dirty_offset(&mut self, offset: Offset) {
+    pub(crate) fn set_first_dirty_offset(&mut self, offset: Offset) {
         let inside = self.log_start_offset..=self.log_end_offset;
         self.first_dirty = if inside.contains(&offset) { offset } else { self.log_start_offset };
     }
@@ -132,6 +132,8 @@ impl Log {
         limits: CompactionLimits,
         now: Now,
     ) -> Result<Option<Compaction>, LogError> {
+        // One that a full disk kept from getting its own name has the passing name that this round needs.
+        self.settle_replacement()?;
         let need = self.compaction_need(last_stable_offset, now)?;
         if need.cleanable_bytes == 0 || need.first_dirty_offset >= need.first_uncleanable_offset {
             return Ok(None);

@@ -336,6 +336,60 @@ fn sync_durability_waits_for_the_device() {
 }
 
 #[test]
+fn flush_messages_makes_one_append_in_so_many_wait() {
+    let world = World::with_config(1, LogConfig { flush_messages: 6, ..LogConfig::default() });
+    let mut log = world.open_small();
+    let mut waited = Vec::new();
+    for i in 0..12 {
+        let durable = log.append(&[batch_at(i * 2, 2, 0)], world.now()).unwrap().durable;
+        if matches!(durable, Durable::Pending(_)) {
+            block_on(durable.wait()).unwrap();
+            waited.push(i);
+        }
+    }
+    assert_eq!(waited, [2, 5, 8, 11]);
+    log.truncate_to(Offset(4), world.now()).unwrap();
+    let durable = log.append(&[batch_at(4, 6, 0)], world.now()).unwrap().durable;
+    assert!(matches!(durable, Durable::Pending(_)));
+}
+
+#[test]
+fn flush_ms_asks_for_a_flush_of_what_waits() {
+    let world = World::with_config(1, LogConfig { flush_ms: 100, ..LogConfig::default() });
+    let mut log = world.open_small();
+    let later = |ms| logrun_model::Now { monotonic: world.now().monotonic.plus_ms(ms), ..world.now() };
+    assert!(!log.is_flush_due(later(1_000)));
+    log.append(&[batch_at(0, 2, 0)], world.now()).unwrap();
+    assert!(!log.is_flush_due(later(99)) && log.is_flush_due(later(100)));
+    log.flush(later(100)).unwrap();
+    assert!(!log.is_flush_due(later(1_000)));
+    // The clock runs from the last flush.
+    log.append(&[batch_at(2, 2, 0)], later(150)).unwrap();
+    assert!(!log.is_flush_due(later(199)) && log.is_flush_due(later(200)));
+}
+
+#[test]
+fn segment_jitter_rolls_segments_earlier_by_chance() {
+    let config = LogConfig { segment_ms: 10_000, segment_jitter_ms: 4_000, ..LogConfig::default() };
+    let world = World::with_config(1, config);
+    let mut log = world.open_small();
+    let (mut now, mut at) = (world.now(), 0);
+    let mut lasted = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        let began = now.wall;
+        loop {
+            now.wall = now.wall.plus_ms(500);
+            at += 1;
+            if log.append(&[batch_with_time(at - 1, 1, 0, now.wall.get())], now).unwrap().rolled {
+                break;
+            }
+        }
+        lasted.insert(now.wall.since_ms(began));
+    }
+    assert!(lasted.iter().all(|ms| (6_000..=11_000).contains(ms)) && lasted.len() > 3, "{lasted:?}");
+}
+
+#[test]
 fn a_deleted_partition_can_be_read_to_the_end() {
     let world = World::new(1);
     let mut log = filled(&world, 10);

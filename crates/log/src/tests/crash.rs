@@ -259,6 +259,7 @@ impl Run {
             log_start_offset: Offset(self.model.start),
             recovery_point: Offset(self.model.recovery_point),
             clean_shutdown: clean,
+            ..OpenState::NEW
         };
         let (mut log, report) =
             Log::open(&self.world.env, Path::new(DIR), self.world.config.clone(), state, self.world.now())?;

@@ -64,7 +64,7 @@ fn values(log: &Log) -> Vec<String> {
     out
 }
 
-const CLEAN: OpenState = OpenState { log_start_offset: Offset(0), recovery_point: Offset(0), clean_shutdown: true };
+const CLEAN: OpenState = OpenState { clean_shutdown: true, ..OpenState::NEW };
 
 fn check_plain(log: &Log) {
     let expected: Vec<String> = ["none", "gzip", "snappy", "lz4", "zstd"]
