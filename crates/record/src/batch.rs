@@ -7,6 +7,7 @@ use bytes::Bytes;
 use logrun_model::{LeaderEpoch, Offset, TimestampMs};
 
 use crate::compress::decompress;
+use crate::crc;
 use crate::error::BatchError;
 use crate::header::{ATTRIBUTES_OFFSET, BatchHeader, EntryHead, MAGIC_V2, RECORDS_OFFSET};
 use crate::legacy::LegacyBatch;
@@ -39,7 +40,7 @@ impl Batch {
 
     /// The CRC32C of the bytes that the stored CRC covers.
     pub fn compute_crc(&self) -> u32 {
-        crc32c::crc32c(&self.bytes[ATTRIBUTES_OFFSET..])
+        crc::append(0, &self.bytes[ATTRIBUTES_OFFSET..])
     }
 
     /// Checks the stored CRC against the bytes.

@@ -11,6 +11,8 @@ mod crc;
 mod error;
 pub mod header;
 pub mod legacy;
+#[cfg(test)]
+mod passes;
 mod prepared;
 mod record;
 mod validate;

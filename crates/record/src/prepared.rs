@@ -67,18 +67,18 @@ impl PreparedBatch {
         if self.header.attributes.timestamp_type() == timestamp_type && self.header.max_timestamp == max_timestamp {
             return;
         }
-        let before = crc32c::crc32c(&self.prefix[ATTRIBUTES_OFFSET..]);
+        let before = crc::append(0, &self.prefix[ATTRIBUTES_OFFSET..]);
         self.header.attributes = self.header.attributes.with_timestamp_type(timestamp_type);
         self.header.max_timestamp = max_timestamp;
         self.prefix = self.header.encode();
-        let after = crc32c::crc32c(&self.prefix[ATTRIBUTES_OFFSET..]);
+        let after = crc::append(0, &self.prefix[ATTRIBUTES_OFFSET..]);
         self.header.crc ^= crc::behind(before ^ after, self.body.len());
         put(&mut self.prefix, crate::header::CRC_OFFSET, self.header.crc.to_be_bytes());
     }
 
     fn reseal(&mut self) {
         self.prefix = self.header.encode();
-        self.header.crc = crc32c::crc32c_append(crc32c::crc32c(&self.prefix[ATTRIBUTES_OFFSET..]), &self.body);
+        self.header.crc = crc::append(crc::append(0, &self.prefix[ATTRIBUTES_OFFSET..]), &self.body);
         put(&mut self.prefix, crate::header::CRC_OFFSET, self.header.crc.to_be_bytes());
     }
 

@@ -288,6 +288,8 @@ struct Walk {
 }
 
 fn walk(batch: &Batch, body: &[u8], rules: &ValidationRules) -> Result<Walk, ValidationError> {
+    #[cfg(test)]
+    crate::passes::count(|p| p.walks += 1);
     let mut w = Walk { max: None, consecutive: true, errors: Vec::new(), any_timestamp_error: false };
     let mut max = TimestampMs::NONE;
     for (index, parts) in (0i32..).zip(RecordWalker::new(body, batch.header.records_count)) {

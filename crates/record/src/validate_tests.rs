@@ -169,6 +169,39 @@ fn log_append_time_stamps_the_batch() {
     assert!(matches!(validate(by_producer, &r), Err(ValidationError::InvalidTimestamp { .. })));
 }
 
+/// However a topic wants its records, they are checked against their CRC once and walked over once; they are
+/// decompressed only if they came compressed, compressed and given a CRC only if their codec changes.
+#[test]
+fn no_batch_is_looked_at_twice_without_need() {
+    use crate::passes::{Passes, during};
+    let head = crate::RECORD_BATCH_OVERHEAD - crate::header::ATTRIBUTES_OFFSET;
+    let times: Vec<i64> = (0..200).map(|i| NOW - i).collect();
+    for (from, to, append_time) in CompressionType::ALL
+        .into_iter()
+        .flat_map(|from| [None].into_iter().chain(CompressionType::ALL.map(Some)).map(move |to| (from, to)))
+        .flat_map(|(from, to)| [(from, to, false), (from, to, true)])
+    {
+        let target_compression =
+            to.map_or(TargetCompression::Producer, |c| TargetCompression::Codec(Compression::of(c)));
+        let timestamp_type = if append_time { TimestampType::LogAppendTime } else { TimestampType::CreateTime };
+        let sent = bytes(from, &times);
+        let r = ValidationRules { target_compression, timestamp_type, ..rules() };
+        let (validated, passes) = during(|| validate(sent.clone(), &r).unwrap());
+        let [batch] = &validated.batches[..] else { panic!("one batch") };
+        let converts = to.is_some_and(|to| to != from);
+        let (came, goes) = (sent.len() - crate::header::ATTRIBUTES_OFFSET, batch.body().len() + head);
+        let expected = Passes {
+            // Setting the time takes the header only, as it was and as it is.
+            crc_bytes: came + if converts { goes } else { 0 } + if append_time { 2 * head } else { 0 },
+            walks: 1,
+            decompressions: usize::from(from != CompressionType::None),
+            compressions: usize::from(converts && to != Some(CompressionType::None)),
+        };
+        assert_eq!(passes, expected, "{from:?} to {to:?}, append time: {append_time}");
+        batch.to_batch().verify_crc().unwrap();
+    }
+}
+
 #[test]
 fn a_wrong_maximum_is_corrected() {
     let v = validate(altered(|h| h.max_timestamp = TimestampMs(5)), &rules()).unwrap();

@@ -115,6 +115,8 @@ impl Limits {
 
 /// Decompresses `data` within `limits`. With [`CompressionType::None`] it is `data` itself.
 pub fn decompress(codec: CompressionType, data: &Bytes, limits: &Limits) -> Result<Bytes, BatchError> {
+    #[cfg(test)]
+    crate::passes::count(|p| p.decompressions += usize::from(codec != CompressionType::None));
     let limit = limits.allowed(data.len());
     match codec {
         CompressionType::None => Ok(data.clone()),
@@ -137,6 +139,8 @@ pub(crate) fn decompress_magic_0(codec: CompressionType, data: &Bytes, limits: &
 
 /// Compresses `data` as Kafka's own clients read it. With [`CompressionType::None`] it is a copy.
 pub fn compress(compression: Compression, data: &[u8]) -> Result<Vec<u8>, BatchError> {
+    #[cfg(test)]
+    crate::passes::count(|p| p.compressions += usize::from(compression.codec != CompressionType::None));
     match compression.codec {
         CompressionType::None => Ok(data.to_vec()),
         CompressionType::Gzip => gzip::compress(data, compression.level),
