@@ -98,8 +98,8 @@ impl Phase {
 
     /// A random one of the plan's data partitions.
     pub fn any_partition(&self) -> TopicPartition {
-        let topic = self.run.random.below(self.run.plan.partitions.len() as u64) as usize;
-        let partition = self.run.random.below(self.run.plan.partitions[topic] as u64) as i32;
+        let topic = self.run.random.below(self.run.plan.topics.len() as u64) as usize;
+        let partition = self.run.random.below(self.run.plan.topics[topic].partitions as u64) as i32;
         TopicPartition::new(data_topic(topic), partition)
     }
 }

@@ -53,6 +53,8 @@ pub struct ProducerPlan {
 /// What an acknowledgement means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
+    /// It can be read: the end of the process may take it.
+    Memory,
     /// It was written: a power cut may take it.
     Write,
     /// It was synced, by Kafka's own setting.
@@ -61,12 +63,49 @@ pub enum Durability {
     Sync,
 }
 
+impl Durability {
+    const ALL: [Self; 4] = [Self::Memory, Self::Write, Self::Flush, Self::Sync];
+
+    pub fn any(r: &Random) -> Self {
+        Self::ALL[r.below(4) as usize]
+    }
+
+    /// Whether what was acknowledged is there after the process was killed.
+    pub fn survives_kill(self) -> bool {
+        self != Self::Memory
+    }
+
+    /// Whether it is there after the power failed.
+    pub fn survives_power_cut(self) -> bool {
+        matches!(self, Self::Flush | Self::Sync)
+    }
+
+    /// As a topic says it.
+    pub fn topic_configs(self) -> [(&'static str, &'static str); 2] {
+        let never = "9223372036854775807";
+        match self {
+            Self::Memory => [("logrun.durability", "memory"), ("flush.messages", never)],
+            Self::Write => [("logrun.durability", "write"), ("flush.messages", never)],
+            Self::Flush => [("logrun.durability", "write"), ("flush.messages", "1")],
+            Self::Sync => [("logrun.durability", "sync"), ("flush.messages", never)],
+        }
+    }
+}
+
+/// A data topic.
+#[derive(Clone, Copy, Debug)]
+pub struct TopicPlan {
+    pub partitions: i32,
+    /// What it says of it itself; none leaves it to the node.
+    pub durability: Option<Durability>,
+}
+
 /// A whole run.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// Of the node: of topics that say nothing, and of what it writes for itself.
     pub durability: Durability,
-    /// The data topics, by their number of partitions.
-    pub partitions: Vec<i32>,
+    pub topics: Vec<TopicPlan>,
     pub producers: Vec<ProducerPlan>,
     pub readers: usize,
     pub members: usize,
@@ -92,12 +131,11 @@ pub struct Plan {
 impl Plan {
     pub fn new(random: &Random) -> Self {
         let r = random;
-        let durability = [Durability::Write, Durability::Flush, Durability::Sync][r.below(3) as usize];
         let producers = (0..1 + r.below(3)).map(|_| producer(r)).collect();
         let members = if r.chance(1, 3) { 1 + r.below(3) as usize } else { 0 };
         Self {
-            durability,
-            partitions: (0..1 + r.below(2)).map(|_| 1 + r.below(3) as i32).collect(),
+            durability: Durability::any(r),
+            topics: (0..1 + r.below(2)).map(|_| topic(r)).collect(),
             producers,
             readers: r.below(3) as usize,
             members,
@@ -111,11 +149,6 @@ impl Plan {
             journal_bytes: [0, 24 << 10, 1 << 20][r.below(3) as usize],
             compacts: r.chance(1, 2),
         }
-    }
-
-    /// Whether a power cut may take what was acknowledged.
-    pub fn may_lose(&self) -> bool {
-        self.durability == Durability::Write
     }
 
     /// The settings of the node, as in `server.properties`.
@@ -151,12 +184,18 @@ impl Plan {
             }
         }
         settings.extend(match self.durability {
+            Durability::Memory => Some(("logrun.durability".into(), "memory".into())),
             Durability::Write => None,
             Durability::Flush => Some(("log.flush.interval.messages".into(), "1".into())),
             Durability::Sync => Some(("logrun.durability".into(), "sync".into())),
         });
         settings
     }
+}
+
+fn topic(r: &Random) -> TopicPlan {
+    let partitions = 1 + r.below(3) as i32;
+    TopicPlan { partitions, durability: r.chance(1, 2).then(|| Durability::any(r)) }
 }
 
 fn producer(r: &Random) -> ProducerPlan {
@@ -198,6 +237,10 @@ mod tests {
         let phases: Vec<&PhasePlan> = plans.iter().flat_map(|p| &p.phases).collect();
         for end in [End::Stop, End::Kill, End::PowerCut] {
             assert!(phases.iter().filter(|p| p.end == end).count() > 100);
+        }
+        for durability in Durability::ALL {
+            assert!(plans.iter().any(|p| p.topics.iter().any(|t| t.durability == Some(durability))));
+            assert!(plans.iter().filter(|p| p.durability == durability && p.journal_bytes > 0).count() > 20);
         }
         assert!(plans.iter().any(|p| p.members == 3) && plans.iter().any(|p| p.producers.len() == 3));
         assert!(phases.iter().any(|p| matches!(p.fault, Some(DiskFault::Full { .. }))));

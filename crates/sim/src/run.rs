@@ -135,10 +135,6 @@ fn live(run: &Rc<Run>, number: usize, plan: &PhasePlan, begun_ms: i64, system: &
     match (plan.end, ended) {
         (End::PowerCut, _) => {
             run.disk.crash(&run.random);
-            model.power_failed(run.plan.may_lose());
-            if run.plan.may_lose() {
-                w.producers.iter_mut().for_each(Producer::forget);
-            }
             run.stats.borrow_mut().add("power cuts", 1);
         }
         (End::Kill, _) => {
@@ -153,7 +149,12 @@ fn live(run: &Rc<Run>, number: usize, plan: &PhasePlan, begun_ms: i64, system: &
     }
     run.disk.set_capacity(None);
     run.plan.log_dirs.iter().for_each(|dir| run.disk.mend_dir(Path::new(dir)));
-    model.process_ended(plan.end == End::Stop && plan.fault.is_none());
+    let in_good_order = plan.end == End::Stop && plan.fault.is_none();
+    model.process_ended(in_good_order);
+    // What the process had acknowledged from memory a failing disk may have refused in the end.
+    if !in_good_order && model.died(plan.end == End::PowerCut, run.plan.durability) {
+        w.producers.iter_mut().for_each(Producer::forget);
+    }
     ended_ms + run.random.below(2_000) as i64
 }
 

@@ -294,3 +294,44 @@ fn registrations_that_are_refused() {
     }
     insta::assert_snapshot!(w.transcript);
 }
+
+/// AlterPartitionReassignments, each partition for itself; nothing of it writes a record.
+#[test]
+fn reassignments_to_where_a_partition_is_change_nothing_and_others_are_refused() {
+    use m::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+    let mut w = World::new();
+    (1..=2).for_each(|b| w.broker(b));
+    let mut t = topic("a", -1, -1);
+    t.assignments =
+        vec![CreatableReplicaAssignment { partition_index: 0, broker_ids: vec![1, 2], ..Default::default() }];
+    w.create(t, 9);
+    let cases: [(&str, i32, Option<&[i32]>, ErrorCode); 9] = [
+        ("a", 0, Some(&[1, 2]), ErrorCode::None),
+        ("a", 0, Some(&[2, 1]), ErrorCode::InvalidReplicaAssignment),
+        ("a", 0, Some(&[2]), ErrorCode::InvalidReplicaAssignment),
+        ("a", 0, Some(&[]), ErrorCode::InvalidReplicaAssignment),
+        ("a", 0, Some(&[1, 1]), ErrorCode::InvalidReplicaAssignment),
+        ("a", 0, Some(&[1, 7]), ErrorCode::InvalidReplicaAssignment),
+        ("a", 0, None, ErrorCode::NoReassignmentInProgress),
+        ("a", 1, Some(&[1]), ErrorCode::UnknownTopicOrPartition),
+        ("b", 0, None, ErrorCode::UnknownTopicOrPartition),
+    ];
+    let topics = cases.iter().map(|(name, partition_index, replicas, _)| {
+        let replicas = replicas.map(<[i32]>::to_vec);
+        let partition = ReassignablePartition { partition_index: *partition_index, replicas, ..Default::default() };
+        ReassignableTopic { name: (*name).into(), partitions: vec![partition], ..Default::default() }
+    });
+    let request = m::AlterPartitionReassignmentsRequest { topics: topics.collect(), ..Default::default() };
+    let records = w.log.len();
+    let Reply::AlterPartitionReassignments(r) = w.run("reassign", Command::AlterPartitionReassignments { request })
+    else {
+        panic!()
+    };
+    assert_eq!((r.error_code, r.responses.len(), w.log.len()), (0, cases.len(), records));
+    for (topic, (name, index, replicas, code)) in r.responses.iter().zip(&cases) {
+        let [p] = &topic.partitions[..] else { panic!("one partition") };
+        assert_eq!((topic.name.as_str(), p.partition_index), (*name, *index));
+        assert_eq!(ErrorCode::from_code(p.error_code), Some(*code), "{name}-{index} {replicas:?}");
+        assert!(p.error_message.is_none() || *code != ErrorCode::None, "{name}-{index} {replicas:?}");
+    }
+}

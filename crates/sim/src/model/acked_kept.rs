@@ -35,6 +35,7 @@ pub fn check(partition: &Partition, audit: &Audit) -> Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Durability;
     use crate::tag::Tag;
 
     #[test]
@@ -43,7 +44,7 @@ mod tests {
         let mut p = Partition::default();
         p.sending(&[tag]);
         check(&p, &Audit::default()).unwrap();
-        p.acked(Some(0), &[tag]).unwrap();
+        p.acked(Some(0), &[tag], Durability::Write).unwrap();
         assert_eq!(check(&p, &Audit::default()).unwrap_err().invariant, NAME);
         check(&p, &Audit { log_start: 1, log_end: 1, ..Audit::default() }).unwrap();
         check(&p, &Audit { log_end: 1, records: vec![(0, tag)], ..Audit::default() }).unwrap();

@@ -7,7 +7,7 @@ const NAME: &str = "high_watermark";
 
 /// A high watermark was told; `floor` is the highest that was known when the question was asked.
 pub fn seen(partition: &mut Partition, floor: i64, high_watermark: i64) -> Checked {
-    if high_watermark < floor && !partition.may_have_lost {
+    if high_watermark < floor && partition.may_have_lost.is_none() {
         return Err(Violation::new(NAME, format!("it was {floor} and is {high_watermark}")));
     }
     partition.high_watermark = partition.high_watermark.max(high_watermark);

@@ -14,6 +14,7 @@
 //! | `high_watermark`    | the high watermark never falls                                                        |
 //! | `incarnations`      | a topic begins empty and keeps what was acknowledged                                  |
 //! | `log_start`         | the log start never falls and never passes what was asked for                         |
+//! | `promised`          | the end of a process takes nothing that its durability promised to keep (`promises`)   |
 //! | `readable`          | what lies between log start and high watermark can be read                            |
 //! | `commits`           | committed offsets never go back on their own                                          |
 //! | `ownership`         | a partition has one owner in a generation; the past generation commits nothing        |
@@ -32,6 +33,7 @@ pub mod order;
 pub mod ownership;
 mod partition;
 pub mod producer_ids;
+pub mod promises;
 pub mod readable;
 pub mod topics;
 
@@ -39,6 +41,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use logrun_model::TopicPartition;
+
+use crate::plan::Durability;
 
 pub use partition::{Audit, Fate, Partition, Sent, Writing};
 
@@ -74,6 +78,7 @@ pub struct Model {
     pub producer_ids: producer_ids::ProducerIds,
     pub topics: topics::Topics,
     pub incarnations: incarnations::Incarnations,
+    pub promises: promises::Promises,
 }
 
 impl Model {
@@ -90,14 +95,23 @@ impl Model {
         self.generations.process_ended();
     }
 
-    /// The power failed. If the node did not promise to sync what it acknowledges, the ends of logs may be gone.
-    pub fn power_failed(&mut self, may_lose: bool) {
-        if may_lose {
-            self.partitions.values_mut().for_each(|p| p.may_have_lost = true);
+    /// The process was killed, or the power failed: what was not promised to survive that may be gone. `node` is what
+    /// holds where no topic says otherwise. Returns whether data may be gone.
+    pub fn died(&mut self, power_failed: bool, node: Durability) -> bool {
+        let survives = if power_failed { Durability::survives_power_cut } else { Durability::survives_kill };
+        if !survives(node) {
             self.commits.may_have_lost();
             self.generations.may_have_lost();
             self.incarnations.may_have_lost();
         }
+        let mut any = false;
+        for (tp, partition) in &mut self.partitions {
+            if !self.promises.always(&tp.topic, survives) {
+                partition.died(power_failed);
+                any = true;
+            }
+        }
+        any
     }
 
     /// The whole log of a partition was read.

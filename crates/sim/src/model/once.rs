@@ -52,6 +52,7 @@ pub fn check(partition: &Partition, audit: &Audit) -> Checked {
 mod tests {
     use super::*;
     use crate::model::partition::Writing;
+    use crate::plan::Durability;
 
     #[test]
     fn duplicates_need_retries_of_a_writer_that_is_not_idempotent() {
@@ -65,8 +66,8 @@ mod tests {
         check(&p, &twice).unwrap();
         p.writer(0, Writing { idempotent: true, in_order: true });
         assert_eq!(check(&p, &twice).unwrap_err().invariant, NAME);
-        p.acked(Some(0), &[tag]).unwrap();
-        assert_eq!(p.acked(Some(1), &[tag]).unwrap_err().invariant, NAME);
+        p.acked(Some(0), &[tag], Durability::Write).unwrap();
+        assert_eq!(p.acked(Some(1), &[tag], Durability::Write).unwrap_err().invariant, NAME);
     }
 
     #[test]

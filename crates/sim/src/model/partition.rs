@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Checked, acked_kept, content_fixed, dense, high_watermark, log_start, once, order};
+use super::{Checked, Violation, acked_kept, content_fixed, dense, high_watermark, log_start, once, order};
+use crate::plan::Durability;
 use crate::tag::Tag;
 
 /// What became of a record.
@@ -58,8 +59,10 @@ pub struct Partition {
     pub log_start: i64,
     /// The highest offset that anybody asked to delete up to.
     pub delete_asked: i64,
-    /// The power failed without a promise to sync; until the next audit the end of the log may be gone.
-    pub may_have_lost: bool,
+    /// Below it everything was promised to survive a power cut, and the death of the process.
+    pub promised: [i64; 2],
+    /// The process ended so that the end of the log may be gone, from here on, until the next audit.
+    pub may_have_lost: Option<i64>,
     /// The process did not stop in good order; until the next audit the log start may be one that was told earlier.
     pub log_start_may_fall: bool,
 }
@@ -76,8 +79,16 @@ impl Partition {
         }
     }
 
-    /// Records were acknowledged from offset `base` on, or at a place that was not told.
-    pub fn acked(&mut self, base: Option<i64>, tags: &[Tag]) -> Checked {
+    /// Records were acknowledged from offset `base` on, or at a place that was not told; `worth` is what that means.
+    pub fn acked(&mut self, base: Option<i64>, tags: &[Tag], worth: Durability) -> Checked {
+        let end = base.map_or(0, |b| b + tags.len() as i64);
+        let [power_cut, kill] = &mut self.promised;
+        if worth.survives_power_cut() {
+            *power_cut = end.max(*power_cut);
+        }
+        if worth.survives_kill() {
+            *kill = end.max(*kill);
+        }
         for (i, tag) in (0..).zip(tags) {
             let offset = base.map(|b| b + i);
             if let Some(offset) = offset {
@@ -114,7 +125,11 @@ impl Partition {
 
     /// The whole log was read: every invariant is looked at.
     pub fn audited(&mut self, audit: &Audit) -> Checked {
-        if std::mem::take(&mut self.may_have_lost) {
+        if let Some(kept) = self.may_have_lost.take() {
+            if audit.log_end < kept {
+                let text = format!("the log ends at {}, and all below {kept} was promised to stay", audit.log_end);
+                return Err(Violation::new("promised", text));
+            }
             self.forgive(audit.log_end);
         }
         if std::mem::take(&mut self.log_start_may_fall) {
@@ -131,7 +146,14 @@ impl Partition {
         log_start::seen(self, self.log_start, audit.log_start)
     }
 
-    /// A power cut may have taken the log's end. What it left must still be a beginning of what was: the content
+    /// The process was killed, or the power failed: what was not promised to survive that may be gone.
+    pub fn died(&mut self, power_failed: bool) {
+        let [power_cut, kill] = self.promised;
+        let kept = if power_failed { power_cut } else { kill };
+        self.may_have_lost = Some(self.may_have_lost.map_or(kept, |before| before.min(kept)));
+    }
+
+    /// The end of a process may have taken the log's end. What it left must still be a beginning of what was: the content
     /// below `log_end` is not forgotten.
     fn forgive(&mut self, log_end: i64) {
         let gone: BTreeSet<Tag> = self.content.split_off(&log_end).into_values().collect();
@@ -144,6 +166,7 @@ impl Partition {
             }
         }
         self.high_watermark = self.high_watermark.min(log_end);
+        self.promised = self.promised.map(|end| end.min(log_end));
     }
 
     /// What is known of where the log ends, at least.
@@ -164,8 +187,8 @@ mod tests {
     fn a_power_cut_may_take_the_end_and_nothing_else() {
         let mut p = Partition::default();
         p.sending(&tags(0..4));
-        p.acked(Some(0), &tags(0..4)).unwrap();
-        p.may_have_lost = true;
+        p.acked(Some(0), &tags(0..4), Durability::Write).unwrap();
+        p.died(true);
         let left = Audit {
             log_end: 2,
             high_watermark: 2,
@@ -175,8 +198,28 @@ mod tests {
         p.audited(&left).unwrap();
         // What is lost may be written again elsewhere, but what was left may not go too.
         assert_eq!(p.audited(&Audit::default()).unwrap_err().invariant, "acked_kept");
-        p.may_have_lost = true;
+        p.died(true);
         let other = Audit { log_end: 1, high_watermark: 1, records: vec![(0, tags(3..4)[0])], ..Audit::default() };
         assert_eq!(p.audited(&other).unwrap_err().invariant, "content_fixed");
+    }
+
+    #[test]
+    fn what_was_promised_stays() {
+        let mut p = Partition::default();
+        p.sending(&tags(0..4));
+        p.acked(Some(0), &tags(0..2), Durability::Sync).unwrap();
+        p.acked(Some(2), &tags(2..4), Durability::Write).unwrap();
+        let left = |n: u32| Audit {
+            log_end: i64::from(n),
+            high_watermark: i64::from(n),
+            records: (0..).zip(tags(0..n)).collect(),
+            ..Audit::default()
+        };
+        p.died(false);
+        assert_eq!(p.audited(&left(3)).unwrap_err().invariant, "promised");
+        p.died(true);
+        p.audited(&left(3)).unwrap();
+        p.died(true);
+        assert_eq!(p.audited(&left(1)).unwrap_err().invariant, "promised");
     }
 }

@@ -7,7 +7,7 @@ const NAME: &str = "readable";
 
 /// OFFSET_OUT_OF_RANGE was answered for `offset`; `high_watermark` is the highest known when it was asked.
 pub fn out_of_range(partition: &Partition, offset: i64, high_watermark: i64) -> Checked {
-    if offset >= partition.delete_asked && offset <= high_watermark && !partition.may_have_lost {
+    if offset >= partition.delete_asked && offset <= high_watermark && partition.may_have_lost.is_none() {
         return Err(Violation::new(
             NAME,
             format!(

@@ -18,6 +18,7 @@ use super::{Link, Lost, error, is_disk_trouble, is_not_ready, moves, scratch};
 use crate::model::topics::Known;
 use crate::model::{Violation, log_start};
 use crate::phase::{Phase, data_topic};
+use crate::plan::Durability;
 
 const TIMEOUT_MS: u64 = 20_000;
 /// How many topics come and go.
@@ -44,7 +45,8 @@ pub async fn work(phase: Rc<Phase>) {
                     _ => None,
                 };
                 let done = match made {
-                    None => create(&mut link, &passing, 1 + r.below(2) as i32).await,
+                    None => create(&mut link, &passing, 1 + r.below(2) as i32, &[]).await,
+                    Some(id) if r.chance(1, 6) => scratch::delete_records(&mut link, &passing, id).await.or(Ok(())),
                     Some(id) if r.chance(2, 3) => {
                         if scratch::write(&mut link, &passing, id).await.is_ok() {
                             let _ = scratch::read(&mut link, &passing, id).await;
@@ -60,7 +62,8 @@ pub async fn work(phase: Rc<Phase>) {
                 done
             }
             3 | 4 => delete_records(&mut link).await,
-            5 => alter_config(&mut link).await,
+            5 if r.chance(1, 2) => alter_config(&mut link).await,
+            5 => alter_durability(&mut link).await,
             6 if r.chance(1, 3) => moves::alter(&mut link, TopicPartition::new("__consumer_offsets", 0)).await,
             6 => moves::alter(&mut link, phase.any_partition()).await,
             _ => Ok(()),
@@ -70,18 +73,20 @@ pub async fn work(phase: Rc<Phase>) {
 }
 
 /// Creates a topic. Also how the data topics come to be.
-pub async fn create(link: &mut Link, name: &Str, partitions: i32) -> Result<(), Lost> {
+pub async fn create(link: &mut Link, name: &Str, partitions: i32, configs: &[(&str, &str)]) -> Result<(), Lost> {
     let phase = link.phase.clone();
-    let segment_bytes = CreatableTopicConfig {
-        name: "internal.segment.bytes".into(),
-        value: Some(phase.run.plan.segment_bytes.to_string().into()),
+    let segment_bytes = phase.run.plan.segment_bytes.to_string();
+    let configs = configs.iter().copied().chain([("internal.segment.bytes", segment_bytes.as_str())]);
+    let configs = configs.map(|(name, value)| CreatableTopicConfig {
+        name: name.into(),
+        value: Some(value.into()),
         ..Default::default()
-    };
+    });
     let topic = CreatableTopic {
         name: name.clone(),
         num_partitions: partitions,
         replication_factor: 1,
-        configs: vec![segment_bytes],
+        configs: configs.collect(),
         ..Default::default()
     };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 5_000, ..Default::default() };
@@ -206,20 +211,42 @@ async fn alter_config(link: &mut Link) -> Result<(), Lost> {
         ("segment.ms", "5000"),
         ("index.interval.bytes", "64"),
         ("file.delete.delay.ms", "0"),
+        ("flush.ms", "100"),
+        ("segment.jitter.ms", "50"),
     ];
     let (name, value) = settings[r.below(settings.len() as u64) as usize];
-    let remove = r.chance(1, 3);
-    let config = AlterableConfig {
-        name: name.into(),
-        config_operation: if remove { DELETE } else { SET },
-        value: (!remove).then(|| value.into()),
+    let value = (!r.chance(1, 3)).then_some(value);
+    let topic = data_topic(r.below(phase.run.plan.topics.len() as u64) as usize);
+    alter(link, topic, &[(name, value)]).await
+}
+
+/// Changes what the acknowledgements of a data topic are worth.
+async fn alter_durability(link: &mut Link) -> Result<(), Lost> {
+    let phase = link.phase.clone();
+    let topic = data_topic(phase.run.random.below(phase.run.plan.topics.len() as u64) as usize);
+    let durability = Durability::any(&phase.run.random);
+    phase.run.model.borrow_mut().promises.changing(&topic);
+    alter(link, topic.clone(), &durability.topic_configs().map(|(name, value)| (name, Some(value)))).await?;
+    phase.run.model.borrow_mut().promises.changed(&topic, durability, phase.now_ms());
+    phase.run.stats.borrow_mut().add("durabilities changed", 1);
+    Ok(())
+}
+
+/// Sets configs of a topic, or removes those without a value.
+async fn alter(link: &mut Link, topic: Str, configs: &[(&str, Option<&str>)]) -> Result<(), Lost> {
+    let phase = link.phase.clone();
+    let r = &phase.run.random;
+    let configs = configs.iter().map(|(name, value)| AlterableConfig {
+        name: (*name).into(),
+        config_operation: if value.is_some() { SET } else { DELETE },
+        value: value.map(Into::into),
         ..Default::default()
-    };
+    });
     let request = IncrementalAlterConfigsRequest {
         resources: vec![AlterConfigsResource {
             resource_type: TOPIC_RESOURCE,
-            resource_name: data_topic(r.below(phase.run.plan.partitions.len() as u64) as usize),
-            configs: vec![config],
+            resource_name: topic,
+            configs: configs.collect(),
             ..Default::default()
         }],
         ..Default::default()

@@ -13,13 +13,14 @@ use super::{Link, Lost, admin, error, is_disk_trouble, is_not_ready, reader, scr
 use crate::model::topics::Known;
 use crate::model::{Audit, Violation};
 use crate::phase::{Phase, data_topic};
+use crate::plan::TopicPlan;
 
 const TIMEOUT_MS: u64 = 10_000;
 /// How long a node may take after its start until it has answered everything.
 const READY_WITHIN_MS: i64 = 30_000;
 const RETRY_MS: u64 = 200;
 /// `ListOffsetsRequest.EARLIEST_TIMESTAMP` and `LATEST_TIMESTAMP`.
-const EARLIEST: i64 = -2;
+pub(super) const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
 
 /// Looks at everything. Lost if the process ends before.
@@ -39,9 +40,9 @@ pub async fn work(phase: Rc<Phase>, groups: &[Str]) -> Result<(), Lost> {
         until(&phase, deadline, "a passing topic", async || scratch::read(&mut link, name, *id).await).await?;
     }
     let mut partitions = Vec::new();
-    for (topic, count) in phase.run.plan.partitions.iter().enumerate() {
-        until(&phase, deadline, "a data topic", async || make(&mut link, &data_topic(topic), *count).await).await?;
-        partitions.extend((0..*count).map(|p| TopicPartition::new(data_topic(topic), p)));
+    for (topic, plan) in phase.run.plan.topics.iter().enumerate() {
+        until(&phase, deadline, "a data topic", async || make(&mut link, &data_topic(topic), *plan).await).await?;
+        partitions.extend((0..plan.partitions).map(|p| TopicPartition::new(data_topic(topic), p)));
     }
     for tp in &partitions {
         until(&phase, deadline, "a log", async || log(&mut link, tp).await).await?;
@@ -109,11 +110,17 @@ async fn topics(link: &mut Link) -> Result<(), Lost> {
 }
 
 /// The data topic is there, or is made.
-async fn make(link: &mut Link, name: &Str, partitions: i32) -> Result<(), Lost> {
+async fn make(link: &mut Link, name: &Str, plan: TopicPlan) -> Result<(), Lost> {
     let known = link.phase.run.model.borrow().topics.get(name);
     match known {
         Known::Exists(_) => Ok(()),
-        Known::Absent => admin::create(link, name, partitions).await,
+        Known::Absent => {
+            let phase = link.phase.clone();
+            let durability = plan.durability.unwrap_or(phase.run.plan.durability);
+            phase.run.model.borrow_mut().promises.made(name, durability);
+            let configs = plan.durability.map_or(Vec::new(), |d| d.topic_configs().to_vec());
+            admin::create(link, name, plan.partitions, &configs).await
+        }
         // The answer was lost: is it there?
         Known::Unknown(_) => topics(link).await.and(Err(Lost)),
     }
@@ -145,7 +152,7 @@ async fn log(link: &mut Link, tp: &TopicPartition) -> Result<(), Lost> {
     Ok(())
 }
 
-async fn list_offset(link: &mut Link, tp: &TopicPartition, timestamp: i64) -> Result<i64, Lost> {
+pub(super) async fn list_offset(link: &mut Link, tp: &TopicPartition, timestamp: i64) -> Result<i64, Lost> {
     let phase = link.phase.clone();
     let request = ListOffsetsRequest {
         replica_id: -1,

@@ -119,7 +119,7 @@ impl Member {
 
     async fn join(&mut self, link: &mut Link) -> Result<Standing, Lost> {
         let phase = link.phase.clone();
-        let topics = (0..phase.run.plan.partitions.len()).map(data_topic).collect();
+        let topics = (0..phase.run.plan.topics.len()).map(data_topic).collect();
         let subscription = ConsumerProtocolSubscription { topics, ..Default::default() };
         let request = JoinGroupRequest {
             group_id: self.group.clone(),
@@ -235,8 +235,8 @@ fn assign(phase: &Phase, joined: &JoinGroupResponse) -> Result<Vec<SyncGroupRequ
         return Err(Lost);
     }
     let mut dealt: BTreeMap<&Str, BTreeMap<Str, Vec<i32>>> = members.iter().map(|m| (*m, BTreeMap::new())).collect();
-    let partitions = phase.run.plan.partitions.iter().enumerate();
-    let all = partitions.flat_map(|(topic, count)| (0..*count).map(move |p| (data_topic(topic), p)));
+    let partitions = phase.run.plan.topics.iter().map(|t| t.partitions).enumerate();
+    let all = partitions.flat_map(|(topic, count)| (0..count).map(move |p| (data_topic(topic), p)));
     for (i, (topic, partition)) in all.enumerate() {
         let owner = members[i % members.len()];
         dealt.entry(owner).or_default().entry(topic).or_default().push(partition);
@@ -375,7 +375,7 @@ pub async fn commit(
             standing(&phase, "OffsetCommit", e)
         }
         // A power cut took the group. Before version 9 this is ILLEGAL_GENERATION.
-        ErrorCode::GroupIdNotFound if who.is_some() && phase.run.plan.may_lose() => {
+        ErrorCode::GroupIdNotFound if who.is_some() && !phase.run.plan.durability.survives_power_cut() => {
             phase.check(|m| {
                 m.commits.refused(group, tp, value);
                 Ok(())

@@ -14,7 +14,7 @@ use super::{Link, Lost, error, is_disk_trouble, is_not_ready};
 use crate::model::topics::Known;
 use crate::model::{Partition, Violation, Writing};
 use crate::phase::Phase;
-use crate::plan::ProducerPlan;
+use crate::plan::{Durability, ProducerPlan};
 use crate::tag::Tag;
 
 const TIMEOUT_MS: u64 = 20_000;
@@ -54,6 +54,8 @@ struct Batch {
     tags: Vec<Tag>,
     records: Records,
     attempts: u32,
+    /// When it was sent for the first time.
+    sent_ms: i64,
 }
 
 /// What became of a batch.
@@ -145,6 +147,9 @@ impl Producer {
         }
         let mut awaited = Vec::new();
         for batch in &mut writer.unsettled {
+            if batch.attempts == 0 {
+                batch.sent_ms = phase.now_ms();
+            }
             batch.attempts += 1;
             let in_order = plan.acks != 0;
             phase.check(|m| {
@@ -236,7 +241,7 @@ impl Writer {
         }
         let batch =
             builder.build().map_err(|e| phase.fail(Violation::new("simulator", e.to_string()))).map_err(|()| Lost)?;
-        Ok(Batch { tags, records: batch.bytes.into(), attempts: 0 })
+        Ok(Batch { tags, records: batch.bytes.into(), attempts: 0, sent_ms: 0 })
     }
 }
 
@@ -271,8 +276,9 @@ fn outcome(
             let base = (p.base_offset >= 0).then_some(p.base_offset);
             let count = batch.tags.len() as i64;
             phase.check(|m| {
+                let worth = m.promises.worth(&tp.topic, batch.sent_ms);
                 let partition: &mut Partition = m.partition(tp);
-                partition.acked(base, &batch.tags)?;
+                partition.acked(base, &batch.tags, worth)?;
                 if plan.acks == -1
                     && let Some(base) = base
                 {
@@ -284,7 +290,7 @@ fn outcome(
             Outcome::Settled
         }
         ErrorCode::DuplicateSequenceNumber if plan.idempotent => {
-            phase.check(|m| m.partition(tp).acked(None, &batch.tags));
+            phase.check(|m| m.partition(tp).acked(None, &batch.tags, Durability::Memory));
             Outcome::Settled
         }
         ErrorCode::OutOfOrderSequenceNumber if plan.idempotent && in_doubt => Outcome::NewId,

@@ -4,10 +4,12 @@
 use logrun_model::{Str, TimestampMs, TopicPartition, Uuid};
 use logrun_record::{BatchBuilder, Compression};
 use logrun_wire::ErrorCode;
+use logrun_wire::messages::DeleteRecordsRequest;
+use logrun_wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use logrun_wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use logrun_wire::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 
-use super::{Link, Lost, error, is_disk_trouble, is_not_ready, reader};
+use super::{Link, Lost, audit, error, is_disk_trouble, is_not_ready, reader};
 use crate::model::Violation;
 
 const TIMEOUT_MS: u64 = 10_000;
@@ -54,9 +56,10 @@ pub async fn write(link: &mut Link, name: &Str, id: Uuid) -> Result<(), Lost> {
 pub async fn read(link: &mut Link, name: &Str, id: Uuid) -> Result<(), Lost> {
     let phase = link.phase.clone();
     let tp = TopicPartition::new(name.clone(), 0);
+    let start = audit::list_offset(link, &tp, audit::EARLIEST).await?;
     let mut records = Vec::new();
     loop {
-        let next = records.last().map_or(0, |(offset, _): &(i64, _)| offset + 1);
+        let next = records.last().map_or(start, |(offset, _): &(i64, _)| offset + 1);
         let partition =
             FetchPartition { partition: 0, fetch_offset: next, partition_max_bytes: 1 << 20, ..Default::default() };
         let topic = FetchTopic { topic_id: id, partitions: vec![partition], ..Default::default() };
@@ -91,10 +94,43 @@ pub async fn read(link: &mut Link, name: &Str, id: Uuid) -> Result<(), Lost> {
             ));
             return Err(Lost);
         }
-        if records.last().map_or(0, |(offset, _)| offset + 1) >= high_watermark {
+        if records.last().map_or(start, |(offset, _)| offset + 1) >= high_watermark {
             break;
         }
     }
-    phase.check(|m| m.incarnations.read(id, &records));
+    phase.check(|m| m.incarnations.read(id, start, &records));
     Ok(())
+}
+
+/// Deletes some of the records of the topic's first partition. A later topic of the name must hear nothing of it.
+pub async fn delete_records(link: &mut Link, name: &Str, id: Uuid) -> Result<(), Lost> {
+    let phase = link.phase.clone();
+    let offset = {
+        let incarnations = &mut phase.run.model.borrow_mut().incarnations;
+        let offset = phase.run.random.below(incarnations.end(id) as u64 + 1) as i64;
+        incarnations.delete_asked(id, offset);
+        offset
+    };
+    let request = DeleteRecordsRequest {
+        topics: vec![DeleteRecordsTopic {
+            name: name.clone(),
+            partitions: vec![DeleteRecordsPartition { partition_index: 0, offset, ..Default::default() }],
+            ..Default::default()
+        }],
+        timeout_ms: 5_000,
+        ..Default::default()
+    };
+    let response = link.call(phase.run.random.below(3) as i16, &request, TIMEOUT_MS).await?;
+    let Some(p) = response.topics.first().and_then(|t| t.partitions.first()) else {
+        phase.fail(Violation::new("answered", "a response to DeleteRecords has no partition"));
+        return Err(Lost);
+    };
+    match error(p.error_code) {
+        ErrorCode::None => Ok(()),
+        e if is_not_ready(e) || is_disk_trouble(e) => Err(Lost),
+        e => {
+            phase.fail(Violation::new("errors", format!("DeleteRecords of {name} up to {offset}: {e}")));
+            Err(Lost)
+        }
+    }
 }
