@@ -12,6 +12,11 @@ Examples:
   logrun serve --set log.retention.hours=24  any option of Kafka by its own name
   logrun config describe retention.ms        what an option means
   logrun config list retention               the options with a word in their name
+  logrun topics create orders -p 12          topics, configs, groups: `logrun topics --help`
+  echo '42:a book' | logrun produce orders -K :
+  logrun consume orders --since 2h --where '.amount > 100'
+  logrun top groups                          lag in records and seconds, live
+  logrun doctor -b kafka:9092                what is wrong between here and there, and how to mend it
   logrun install-tools ~/.local/bin          Kafka's tools by their own names, as links
   logrun kafka-server-stop                   one of them without a link
 
@@ -32,6 +37,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a broker, a controller, or both; this is what `logrun` alone does
     Serve(ServeArgs),
+    #[command(flatten)]
+    People(Box<logrun_ctl::Command>),
     /// Look options up, and check a configuration
     #[command(subcommand)]
     Config(ConfigCommand),

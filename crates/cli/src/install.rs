@@ -9,9 +9,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::args::InstallArgs;
-use crate::failure::Failure;
 use crate::registry::tools;
 use crate::source::absolute;
+use logrun_ctl::Failure;
 
 /// Makes the links, or lists the tools. What the command prints.
 ///

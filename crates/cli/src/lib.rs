@@ -7,7 +7,6 @@
 
 mod args;
 mod banner;
-mod failure;
 mod install;
 mod kafka;
 mod logging;
@@ -26,7 +25,7 @@ use std::time::Instant;
 use clap::{CommandFactory, Parser};
 
 use crate::args::{Cli, Command};
-use crate::failure::Failure;
+use logrun_ctl::Failure;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -49,6 +48,7 @@ fn own(started: Instant) -> ExitCode {
         Some(Command::Storage(command)) => storage::run(command).and_then(|text| print(&text)),
         Some(Command::Log(command)) => logs::run(command),
         Some(Command::Completion { shell }) => print(&completion(*shell)),
+        Some(Command::People(command)) => logrun_ctl::run(command),
         Some(Command::InstallTools(args)) => install::run(args).and_then(|text| print(&text)),
     };
     result.unwrap_or_else(|failure| failure.report())
@@ -57,7 +57,8 @@ fn own(started: Instant) -> ExitCode {
 fn completion(shell: clap_complete::Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "logrun", &mut script);
-    String::from_utf8_lossy(&script).into_owned()
+    let words = String::from_utf8_lossy(&script).into_owned();
+    words + logrun_ctl::completion_of_names(&shell.to_string())
 }
 
 fn print(text: &str) -> Result<ExitCode, Failure> {

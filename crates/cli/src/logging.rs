@@ -7,7 +7,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::failure::Failure;
+use logrun_ctl::Failure;
 
 /// Starts logging at `level`, which is a level, or a list of `target=level`.
 ///

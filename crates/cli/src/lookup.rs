@@ -7,8 +7,8 @@ use logrun_config::tables::{Options, broker_options, client_metrics_options, gro
 use logrun_config::{Effect, page};
 
 use crate::args::{ConfigCommand, SourceArgs};
-use crate::failure::Failure;
 use crate::source::{absolute, gather, process_environment};
+use logrun_ctl::Failure;
 
 /// What the command prints.
 ///

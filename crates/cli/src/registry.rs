@@ -9,8 +9,8 @@ use std::path::Path;
 use logrun_config::suggest;
 use logrun_tools::Tool;
 
-use crate::failure::Failure;
 use crate::kafka;
+use logrun_ctl::Failure;
 
 /// Every tool, by name.
 pub fn tools() -> Vec<&'static Tool> {

@@ -16,9 +16,9 @@ use tracing::{info, warn};
 
 use crate::args::ServeArgs;
 use crate::banner;
-use crate::failure::Failure;
 use crate::logging;
 use crate::source::{absolute, node, process_environment};
+use logrun_ctl::Failure;
 
 /// How long a node may take to stop in order before it is left to the recovery of the next start.
 const STOP_MAX: Duration = Duration::from_secs(30);

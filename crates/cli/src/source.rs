@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use logrun_config::{Loaded, Loader, properties};
 
 use crate::args::{ServeArgs, SourceArgs};
-use crate::failure::Failure;
+use logrun_ctl::Failure;
 
 /// Gathers the file, the environment and `--set`.
 ///

@@ -7,8 +7,8 @@ use logrun_config::properties;
 use logrun_io::{Io, disk};
 
 use crate::args::{SourceArgs, StorageCommand};
-use crate::failure::Failure;
 use crate::source::{absolute, gather, process_environment};
+use logrun_ctl::Failure;
 
 /// What the command prints.
 ///

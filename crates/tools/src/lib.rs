@@ -40,6 +40,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 pub use crate::failure::Failure;
+pub use crate::groups::plan;
 use crate::options::{Given, Syntax};
 
 /// A program of Kafka's that this one also is.

@@ -14,11 +14,16 @@ impl Partition {
         state.log.compaction_need(decided, now)
     }
 
-    /// Begins a new segment, so that all that is there now can be compacted; says up to where that is.
+    /// Begins a new segment, so that all that is there now can be compacted; says up to where that is. All of it is on the
+    /// device then: what isn't is not compacted, and the next flush may be far. Waits for the disk.
     pub fn roll(&self, now: Now) -> Result<Offset, LogError> {
-        let mut state = self.state.lock();
-        state.log.roll(now)?;
-        Ok(state.log.log_end_offset())
+        let end = {
+            let mut state = self.state.lock();
+            state.log.roll(now)?;
+            state.log.log_end_offset()
+        };
+        self.flush()?;
+        Ok(end)
     }
 
     /// Plans a round over what is decided, and on the device; `None` if there is nothing to do. Waits for the disk.

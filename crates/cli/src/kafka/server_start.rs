@@ -9,8 +9,8 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use crate::args::{ServeArgs, SourceArgs};
-use crate::failure::Failure;
 use crate::serve;
+use logrun_ctl::Failure;
 
 const USAGE: &str = "\
 USAGE: kafka-server-start [-daemon] server.properties [--override property=value]*

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use logrun_config::properties;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::failure::Failure;
+use logrun_ctl::Failure;
 
 const USAGE: &str = "\
 USAGE: kafka-server-stop [--process-role=broker|controller] [--node-id=N]

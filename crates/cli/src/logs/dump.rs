@@ -12,7 +12,7 @@ use logrun_model::Offset;
 
 use super::table::Table;
 use crate::args::DumpArgs;
-use crate::failure::Failure;
+use logrun_ctl::Failure;
 
 /// Runs the command.
 ///

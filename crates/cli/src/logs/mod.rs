@@ -1,7 +1,6 @@
 //! `logrun log`: what lies in log directories, shown, checked and mended while no broker runs on them.
 
 mod dump;
-mod progress;
 mod repair;
 mod table;
 mod verify;
@@ -14,7 +13,7 @@ use logrun_inspect::survey::LogDirectory;
 use logrun_io::Disk;
 
 use crate::args::LogCommand;
-use crate::failure::Failure;
+use logrun_ctl::Failure;
 
 /// Runs the command.
 ///

@@ -10,7 +10,7 @@ use logrun_io::{Disk, Io};
 
 use super::verify::verify;
 use crate::args::RepairArgs;
-use crate::failure::Failure;
+use logrun_ctl::Failure;
 
 /// Runs the command.
 ///

@@ -14,10 +14,10 @@ use logrun_inspect::verify::{
 use logrun_io::Disk;
 use logrun_log::{DirKind, PartitionDir, RECOVERY_POINT_CHECKPOINT};
 
-use super::progress::{Progress, size};
 use super::survey;
 use crate::args::VerifyArgs;
-use crate::failure::Failure;
+use logrun_ctl::Failure;
+use logrun_ctl::output::progress::{Progress, size};
 
 /// What one directory's check gave.
 pub struct Verified {

@@ -10,6 +10,7 @@ mod fan_out;
 mod groups;
 mod offsets;
 mod partitions;
+mod record_times;
 mod security;
 mod share;
 mod topics;

@@ -6,11 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 
-use bytes::Bytes;
 use logrun_client::admin::GroupKind;
-use logrun_client::{Call, Target};
-use logrun_record::{Limits, split_batches};
-use logrun_wire::messages as m;
+use logrun_client::{Admin, TopicPartition};
 
 use super::lookup::{Committed, Group, commit, committed, describe};
 use super::plan::{Plan, bounded, of_csv, partitions_of, to_csv};
@@ -344,13 +341,14 @@ async fn preview(
     offsets: &BTreeMap<Partition, i64>,
 ) -> Result<(), Failure> {
     let current = committed(session, group).await?;
-    let topics: BTreeSet<&str> = offsets.keys().map(|(topic, _)| topic.as_str()).collect();
-    let leaders = partitions(session, &topics.into_iter().collect::<Vec<_>>()).await?;
+    let named = |(topic, partition): &Partition| TopicPartition::new(topic.as_str(), *partition);
+    let wanted = offsets.iter().map(|(partition, offset)| (named(partition), *offset)).collect();
+    let times = Admin::of(session.client.clone()).record_times(&wanted).await;
     writeln!(out, "\nGroup {group}:")?;
     for (partition, new) in offsets {
         let name = topic_partition(&partition.0, partition.1);
-        let date = match leaders.0.get(partition) {
-            Some(leader) => date_at(session, *leader, partition, *new).await?,
+        let date = match times.get(&named(partition)) {
+            Some(found) => found.clone().map_err(|e| failure(&e))?,
             None => None,
         };
         let date = date.map_or_else(|| "the end".to_owned(), |ms| format!("the record of {}", Civil::of(ms).iso()));
@@ -368,45 +366,4 @@ fn change(old: Option<i64>, new: i64, date: &str) -> String {
         Some(old) if new < old => format!("{old} → {new} ({date}): {} will be read again", records(old - new)),
         Some(old) => format!("{old} → {new} ({date}): {} will be skipped", records(new - old)),
     }
-}
-
-/// The timestamp of the first record at or behind `offset`; none at the end.
-async fn date_at(session: &Session, leader: i32, partition: &Partition, offset: i64) -> Result<Option<i64>, Failure> {
-    let request = m::FetchRequest {
-        max_wait_ms: 0,
-        min_bytes: 0,
-        max_bytes: 1,
-        session_epoch: -1,
-        topics: vec![m::fetch_request::FetchTopic {
-            topic: partition.0.as_str().into(),
-            partitions: vec![m::fetch_request::FetchPartition {
-                partition: partition.1,
-                current_leader_epoch: -1,
-                fetch_offset: offset,
-                last_fetched_epoch: -1,
-                log_start_offset: -1,
-                partition_max_bytes: 1,
-                ..Default::default()
-            }],
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
-    // From version 13 topics have ids instead of names.
-    let call = Call::to(Target::Node(leader.into())).versions(4, 12);
-    let response = session.call(call, request).await.map_err(|e| failure(&e))?;
-    let records = response.responses.into_iter().flat_map(|t| t.partitions).find_map(|p| p.records);
-    Ok(records.and_then(|r| first_timestamp(r.into_bytes(), offset)))
-}
-
-fn first_timestamp(bytes: Bytes, offset: i64) -> Option<i64> {
-    for batch in split_batches(bytes) {
-        for record in batch.ok()?.records(&Limits::default()).ok()? {
-            let record = record.ok()?;
-            if record.offset.get() >= offset {
-                return Some(record.timestamp.get());
-            }
-        }
-    }
-    None
 }

@@ -1,0 +1,73 @@
+//! The words that all commands share: which cluster, how to print; and the list of commands.
+//!
+//! The words of one command are declared beside it.
+
+use clap::{Args, Subcommand};
+
+use crate::output::{ColorChoice, Format};
+
+/// The commands, to be taken into `logrun`'s own.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List, describe, create, change, delete and compact topics
+    Topics(crate::topics::TopicsArgs),
+    /// Show and change the configs of topics, brokers and groups
+    Configs(crate::configs::ConfigsArgs),
+    /// List and describe consumer groups with their lag, move their offsets, delete them
+    Groups(crate::groups::GroupsArgs),
+    /// Write records: lines, files or JSON
+    Produce(crate::produce::ProduceArgs),
+    /// Read and find records, across partitions in the order of time
+    Consume(crate::consume::ConsumeArgs),
+    /// Watch throughput and lag live
+    Top(crate::top::TopArgs),
+    /// Try out everything between here and the cluster, and say what is wrong and how to mend it
+    Doctor(crate::doctor::DoctorArgs),
+    /// Name clusters, so that they needn't be spelled out each time
+    Contexts(crate::contexts::ContextsArgs),
+    /// Print names that a shell completes
+    #[command(hide = true)]
+    Complete(crate::complete::CompleteArgs),
+}
+
+/// What every command that talks to a cluster understands.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Common {
+    #[command(flatten)]
+    pub connection: Connection,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Which cluster.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Connection")]
+pub struct Connection {
+    /// Brokers to begin with [default: those of the current context, or else localhost:9092]
+    #[arg(long, short = 'b', value_name = "HOST:PORT,…", global = true)]
+    pub bootstrap_server: Option<String>,
+    /// Use this context (see `logrun contexts`)
+    #[arg(long, value_name = "NAME", env = "LOGRUN_CONTEXT", hide_env_values = true, global = true)]
+    pub context: Option<String>,
+    /// Read client properties from a file of Kafka's form
+    #[arg(long, value_name = "FILE", global = true)]
+    pub command_config: Option<std::path::PathBuf>,
+    /// Set a client property, e.g. client.id=me; may come several times
+    #[arg(long = "set", short = 'X', value_name = "NAME=VALUE", global = true)]
+    pub set: Vec<String>,
+    /// Give up when the cluster doesn't answer for so long
+    #[arg(long, value_name = "DURATION", default_value = "30s", global = true, value_parser = crate::time::span_arg)]
+    pub timeout: Option<std::time::Duration>,
+}
+
+/// How to print.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// How to print [default: table on a terminal, json otherwise]
+    #[arg(long, short = 'o', value_name = "FORMAT", value_enum, global = true)]
+    pub output: Option<Format>,
+    /// When to use colours (NO_COLOR is heeded)
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "auto", global = true, hide_possible_values = true)]
+    pub color: Option<ColorChoice>,
+}
