@@ -30,6 +30,7 @@ pub const CLASSES: &[(&str, &str, bool)] = &[
     ("kafka-console-share-consumer", "org.apache.kafka.tools.consumer.ConsoleShareConsumer", true),
     ("kafka-consumer-groups", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", true),
     ("kafka-consumer-perf-test", "org.apache.kafka.tools.ConsumerPerformance", true),
+    ("kafka-delegation-tokens", "org.apache.kafka.tools.DelegationTokenCommand", true),
     ("kafka-delete-records", "org.apache.kafka.tools.DeleteRecordsCommand", true),
     ("kafka-e2e-latency", "org.apache.kafka.tools.EndToEndLatency", true),
     ("kafka-features", "org.apache.kafka.tools.FeatureCommand", true),

@@ -31,6 +31,7 @@ mod records;
 mod scram;
 mod session;
 mod text;
+mod tokens;
 mod topics;
 mod transactions;
 mod verifiable;
@@ -66,6 +67,7 @@ pub const TOOLS: &[Tool] = &[
     console::share::TOOL,
     groups::TOOL,
     perf::consumer::TOOL,
+    tokens::TOOL,
     records::TOOL,
     perf::end_to_end::TOOL,
     features::TOOL,

@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::link::{Link, Transport};
 use crate::versions::Versions;
 
-pub use scram::base64_decode;
+pub use scram::{base64_decode, base64_encode};
 
 /// A boxed future, as the methods of [`Security`] return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
