@@ -276,16 +276,17 @@ fn every_option_of_apache_kafkas_tools_is_taken() {
         }
         assert!(options.len() > 3, "{tool} --help: {options:?}");
         for name in options {
-            let (code, out, err) =
-                tools.ours(tool, &[format!("--{name}"), "--version".to_owned()], "").expect("an end");
+            let (code, out, err) = tools.ours(tool, &[format!("--{name}"), "--help".to_owned()], "").expect("an end");
             if err.contains("is not a recognized option") {
                 missing.push(format!("{tool}: --{name} ({code} {out}{err})"));
             }
         }
         let version = ["--version".to_owned()];
-        let (theirs, ours) = (tools.apaches(tool, &version, ""), tools.ours(tool, &version, "").expect("a version"));
-        assert!(ours.0 == 0 && ours.1.starts_with("4.3.1 "), "{tool} --version: {}{}", ours.1, ours.2);
-        println!("{tool}: {:?} {:?}", theirs.expect("a version").0, ours.1);
+        // Not all of theirs have it.
+        if tools.apaches(tool, &version, "").expect("a version").0 == 0 {
+            let (code, out, err) = tools.ours(tool, &version, "").expect("a version");
+            assert!(code == 0 && out.starts_with("4.3.1 "), "{tool} --version: {out}{err}");
+        }
     }
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
