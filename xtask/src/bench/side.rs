@@ -91,7 +91,11 @@ impl Contest {
     /// the name of ours; with Apache Kafka on both sides its tool is asked twice.
     pub fn ask(&self, side: &Side, line: &str, class: &str, args: &[&str]) -> Result<(f64, f64), String> {
         let timed = |mut command: Command| {
-            command.args(args).arg("--bootstrap-server").arg(side.home.bootstrap());
+            let broker = side.home.bootstrap();
+            command.args(args.iter().copied().map(|arg| if arg == "B" { &*broker } else { arg }));
+            if !args.contains(&"B") {
+                command.args(["--bootstrap-server", &broker]);
+            }
             let started = Instant::now();
             let out = command.stdin(Stdio::null()).output().map_err(|e| format!("{line}: {e}"))?;
             let took = started.elapsed().as_secs_f64() * 1000.0;

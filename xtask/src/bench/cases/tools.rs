@@ -4,7 +4,8 @@ use super::Scale;
 use crate::bench::measure::{Quantity, Table};
 use crate::bench::side::Contest;
 
-/// What is asked: the tool, the class of Apache's, and the rest of the line.
+/// What is asked: the tool, the class of Apache's, and the rest of the line. `B` stands for the broker, which is named at
+/// the end where it isn't named before.
 const LINES: &[(&str, &str, &[&str])] = &[
     ("kafka-topics --list", "org.apache.kafka.tools.TopicCommand", &["--list"]),
     ("kafka-topics --describe", "org.apache.kafka.tools.TopicCommand", &["--describe"]),
@@ -25,9 +26,13 @@ const LINES: &[(&str, &str, &[&str])] = &[
     ("kafka-broker-api-versions", "org.apache.kafka.tools.BrokerApiVersionsCommand", &[]),
     ("kafka-log-dirs --describe", "org.apache.kafka.tools.LogDirsCommand", &["--describe"]),
     ("kafka-cluster cluster-id", "org.apache.kafka.tools.ClusterTool", &["cluster-id"]),
-    ("kafka-metadata-quorum describe", "org.apache.kafka.tools.MetadataQuorumCommand", &["describe", "--status"]),
-    ("kafka-features describe", "org.apache.kafka.tools.FeatureCommand", &["describe"]),
-    ("kafka-transactions list", "org.apache.kafka.tools.TransactionsCommand", &["list"]),
+    (
+        "kafka-metadata-quorum describe",
+        "org.apache.kafka.tools.MetadataQuorumCommand",
+        &["--bootstrap-server", "B", "describe", "--status"],
+    ),
+    ("kafka-features describe", "org.apache.kafka.tools.FeatureCommand", &["--bootstrap-server", "B", "describe"]),
+    ("kafka-transactions list", "org.apache.kafka.tools.TransactionsCommand", &["--bootstrap-server", "B", "list"]),
     ("kafka-topics --help", "org.apache.kafka.tools.TopicCommand", &["--help"]),
 ];
 
