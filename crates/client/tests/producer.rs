@@ -30,7 +30,8 @@ async fn read(client: &Client, topic: &str, partition: i32, committed: bool) -> 
         let response = client.call(call, request).await.expect("a fetch");
         let p = &response.responses[0].partitions[0];
         assert_eq!(p.error_code, 0);
-        let aborted: Vec<i64> = p.aborted_transactions.iter().flatten().map(|a| a.producer_id).collect();
+        let mut aborted: Vec<(i64, i64)> =
+            p.aborted_transactions.iter().flatten().map(|a| (a.first_offset, a.producer_id)).collect();
         let mut any = false;
         for batch in split_batches(p.records.clone().unwrap_or_default().into_bytes()) {
             let batch = batch.expect("a batch");
@@ -40,9 +41,14 @@ async fn read(client: &Client, topic: &str, partition: i32, committed: bool) -> 
             }
             at = batch.header.last_offset().get() + 1;
             any = true;
-            if batch.header.is_control()
-                || (batch.header.is_transactional() && aborted.contains(&batch.header.producer_id.get()))
-            {
+            // An aborted transaction reaches from its first offset to its producer's next marker.
+            let id = batch.header.producer_id.get();
+            let within = aborted.iter().position(|(first, of)| *of == id && *first <= batch.header.base_offset.get());
+            if batch.header.is_control() {
+                within.map(|at| aborted.remove(at));
+                continue;
+            }
+            if batch.header.is_transactional() && within.is_some() {
                 continue;
             }
             for record in batch.records(&Limits::default()).expect("records") {

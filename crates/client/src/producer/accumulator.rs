@@ -16,6 +16,10 @@
 //! oldest that has no fate, whatever became of those between: their acknowledgements don't make room. If a batch
 //! runs out of time and nobody knows whether it was written, nothing new is sent either; those behind it go again under
 //! their numbers, and what the broker says of them tells whether there is a hole.
+//!
+//! A broker that starts again knows the last batch of a producer only. If it then refuses the number of a batch whose
+//! first answer was lost, that batch fails, for it may be there: under another number it might be there twice. Kafka's
+//! own client sends it again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -136,8 +140,10 @@ pub(super) struct Accumulator {
     turn: usize,
     memory: usize,
     numbers: u64,
-    /// Batches without a fate, by number.
+    /// Batches whose fate has not been told, by number.
     incomplete: BTreeMap<u64, Arc<Completion>>,
+    /// Fates that are to be told, with the batches' numbers.
+    finished: Vec<(u64, Arc<Completion>, Result<Written, Error>)>,
     flushing: usize,
     pub(super) waiting_for_memory: usize,
     /// The producer's id and epoch, once there is one.
@@ -163,6 +169,7 @@ impl Accumulator {
             memory: 0,
             numbers: 0,
             incomplete: BTreeMap::new(),
+            finished: Vec::new(),
             flushing: 0,
             waiting_for_memory: 0,
             producer: None,
@@ -263,6 +270,7 @@ impl Accumulator {
                 reserved: size,
                 closed: false,
                 attempts: 0,
+                in_doubt: false,
                 stamp: None,
             });
         }
@@ -395,6 +403,9 @@ impl Accumulator {
             Answer::Refused(error) => error,
         };
         let stale = error.is_invalid_metadata();
+        let was_in_doubt = batch.in_doubt;
+        let mut batch = batch;
+        batch.in_doubt |= may_be_written(&error);
         let first = batch.stamp.is_none_or(|s| q.is_first(&s));
         let lost_state = match error.code() {
             // One before it is under way again: this one's turn comes after it.
@@ -404,8 +415,12 @@ impl Accumulator {
         };
         let again = error.is_retriable() || error.code() == Some(ErrorCode::OutOfOrderSequenceNumber) || lost_state;
         let in_time = now < batch.deadline && batch.attempts <= self.settings.retries;
-        if !again || !in_time || (lost_state && self.transactional) {
+        // A broker that has forgotten the number can't tell whether it has the batch: under another number it might be
+        // there twice.
+        let may_repeat = (lost_state && was_in_doubt) || (q.reset && batch.in_doubt && batch.stamp.is_some());
+        if !again || !in_time || may_repeat || (lost_state && self.transactional) {
             let error = match error {
+                e if may_repeat && in_time => forgotten(&q.tp, &e),
                 e if again && !in_time => Error::TimedOut {
                     what: format!("delivery to {}", q.tp),
                     after: now.since(batch.created),
@@ -417,7 +432,6 @@ impl Accumulator {
             return stale;
         }
         q.not_before = now.plus(backoff);
-        let mut batch = batch;
         if q.reset {
             // Its number is of a sequence that is over.
             batch.stamp = None;
@@ -443,13 +457,22 @@ impl Accumulator {
         if self.producer == q.producer {
             self.raise_epoch();
         }
+        let mut doubtful = Vec::new();
         if let Some(q) = self.queues.get_mut(queue) {
             q.reset = true;
             q.in_doubt = false;
             q.sent.clear();
-            for batch in &mut q.batches {
-                batch.stamp = None;
+            for mut batch in std::mem::take(&mut q.batches) {
+                if batch.in_doubt && batch.stamp.is_some() {
+                    doubtful.push((forgotten(&q.tp, &ErrorCode::OutOfOrderSequenceNumber.into()), batch));
+                } else {
+                    batch.stamp = None;
+                    q.batches.push_back(batch);
+                }
             }
+        }
+        for (error, batch) in doubtful {
+            self.settle(queue, batch, Err(error));
         }
     }
 
@@ -467,10 +490,9 @@ impl Accumulator {
         }
     }
 
-    /// Gives a batch its fate.
+    /// Gives a batch its fate, which is told later.
     fn settle(&mut self, queue: usize, batch: Batch, result: Result<Written, Error>) {
         self.memory -= batch.reserved;
-        self.incomplete.remove(&batch.number);
         if let Err(e) = &result {
             self.failure.get_or_insert_with(|| e.clone());
         }
@@ -496,7 +518,20 @@ impl Accumulator {
                 self.begin_anew(queue);
             }
         }
-        batch.completion.finish(result);
+        self.finished.push((batch.number, batch.completion, result));
+    }
+
+    /// Fates that are to be told, by [`Completion::finish`], while nobody holds a lock: programs' callbacks are called.
+    /// Then they are [`Self::told`].
+    pub(super) fn take_finished(&mut self) -> Vec<(u64, Arc<Completion>, Result<Written, Error>)> {
+        std::mem::take(&mut self.finished)
+    }
+
+    /// The fates of these batches were told.
+    pub(super) fn told(&mut self, numbers: impl IntoIterator<Item = u64>) {
+        for number in numbers {
+            self.incomplete.remove(&number);
+        }
     }
 
     /// Gives up what has waited longer than `delivery.timeout.ms`; when the next falls due.
@@ -547,7 +582,7 @@ impl Accumulator {
         self.memory
     }
 
-    /// How many batches have no fate yet.
+    /// How many batches have no fate that was told.
     pub(super) fn incomplete(&self) -> usize {
         self.incomplete.len()
     }
@@ -578,6 +613,26 @@ impl Accumulator {
     pub(super) fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
         self.active.iter().filter_map(|at| self.queues.get(*at)).map(|q| &q.tp)
     }
+}
+
+/// Whether a batch that was refused so may be in the log all the same.
+fn may_be_written(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        None | Some(
+            ErrorCode::RequestTimedOut
+                | ErrorCode::NotEnoughReplicasAfterAppend
+                | ErrorCode::KafkaStorageError
+                | ErrorCode::UnknownServerError
+        )
+    )
+}
+
+/// The fate of a batch that nobody will ever know.
+fn forgotten(tp: &TopicPartition, error: &Error) -> Error {
+    let sentence =
+        format!("the broker no longer knows whether it has a batch of {tp}, which may be written or not: {error}");
+    Error::Broker { code: error.code().unwrap_or(ErrorCode::OutOfOrderSequenceNumber), message: Some(sentence.into()) }
 }
 
 #[cfg(test)]

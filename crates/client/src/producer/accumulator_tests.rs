@@ -42,6 +42,14 @@ fn drain(a: &mut Accumulator, now: Monotonic) -> Vec<Outgoing> {
     drained.requests.into_iter().flat_map(|(_, batches)| batches).collect()
 }
 
+/// As the sender does it.
+fn tell(a: &mut Accumulator) {
+    for (number, completion, result) in a.take_finished() {
+        completion.finish(result);
+        a.told([number]);
+    }
+}
+
 fn written() -> Answer {
     Answer::Written(Written { base_offset: Some(0), log_append_time: None })
 }
@@ -184,11 +192,52 @@ fn what_may_be_written_keeps_its_id_when_there_is_a_new_one() {
 }
 
 #[test]
+fn what_the_broker_has_forgotten_is_not_written_twice() {
+    let (mut a, q) = accumulator(settings());
+    let record = Record::to("t").value(&[0; 150]);
+    let mut deliveries = Vec::new();
+    let mut append = |a: &mut Accumulator, ms| deliveries.push(a.append(q, &record, 0, at(ms)).expect("taken").0);
+    append(&mut a, 0);
+    let first = drain(&mut a, at(10));
+    a.answer(first.into_iter().next().expect("sent"), written(), at(11), Duration::ZERO);
+    append(&mut a, 11);
+    append(&mut a, 11);
+    let mut two: Vec<Outgoing> = Vec::new();
+    for _ in 0..2 {
+        two.extend(drain(&mut a, at(20)));
+    }
+    assert_eq!(two.len(), 2);
+    append(&mut a, 21);
+    // Both are written, the answers are lost, and the broker that starts again knows but the second.
+    for outgoing in two {
+        let gone = Error::Disconnected { address: String::new(), reason: String::new() };
+        a.answer(outgoing, Answer::Refused(gone), at(30), Duration::ZERO);
+    }
+    let again = drain(&mut a, at(40));
+    assert_eq!(again.iter().map(sequence).collect::<Vec<_>>(), [(0, 1)]);
+    let code = ErrorCode::OutOfOrderSequenceNumber;
+    a.answer(again.into_iter().next().expect("sent"), refused(code), at(41), Duration::ZERO);
+    tell(&mut a);
+    // What may be there fails; what was never sent goes on under the next epoch.
+    let last = drain(&mut a, at(50));
+    assert_eq!(last.iter().map(sequence).collect::<Vec<_>>(), [(1, 0)]);
+    a.answer(last.into_iter().next().expect("sent"), written(), at(51), Duration::ZERO);
+    tell(&mut a);
+    let fates: Vec<Option<ErrorCode>> = deliveries
+        .into_iter()
+        .map(|d| futures_util::FutureExt::now_or_never(d).expect("known").err().and_then(|e| e.code()))
+        .collect();
+    assert_eq!(fates, [None, Some(code), Some(code), None]);
+}
+
+#[test]
 fn what_waits_too_long_is_given_up() {
     let (mut a, q) = accumulator(settings());
     let (delivery, _) = a.append(q, &Record::to("t").value("v"), 0, at(0)).expect("taken");
     assert_eq!(a.expire(at(119_999)), Some(at(120_000)));
     a.expire(at(120_000));
+    assert_eq!((a.incomplete(), a.memory()), (1, 0), "not told yet");
+    tell(&mut a);
     assert_eq!((a.incomplete(), a.memory()), (0, 0));
     let result = futures_util::FutureExt::now_or_never(delivery).expect("known");
     assert!(matches!(result, Err(Error::TimedOut { .. })));
@@ -281,6 +330,7 @@ proptest! {
                 answer(&mut a, &mut leader, o, 9, now);
             }
         }
+        tell(&mut a);
         prop_assert_eq!((a.incomplete(), a.memory()), (0, 0));
         if in_time {
             prop_assert_eq!(leader.log, (1..=taken as u64).collect::<Vec<_>>());

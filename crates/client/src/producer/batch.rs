@@ -52,21 +52,19 @@ impl Completion {
         self.state.lock().callbacks.push((index, timestamp, callback));
     }
 
-    /// Says what became of the batch, once.
+    /// Says what became of the batch, once: to callbacks first, so that whoever waits finds them done.
     pub(super) fn finish(&self, result: Result<Written, Error>) {
-        let (wakers, callbacks) = {
+        let callbacks = std::mem::take(&mut self.state.lock().callbacks);
+        for (index, timestamp, callback) in callbacks {
+            callback(self.of(&result, index, timestamp));
+        }
+        let wakers = {
             let mut state = self.state.lock();
-            if state.done.is_some() {
-                return;
-            }
-            state.done = Some(result.clone());
-            (std::mem::take(&mut state.wakers), std::mem::take(&mut state.callbacks))
+            state.done.get_or_insert(result);
+            std::mem::take(&mut state.wakers)
         };
         for waker in wakers {
             waker.wake();
-        }
-        for (index, timestamp, callback) in callbacks {
-            callback(self.of(&result, index, timestamp));
         }
     }
 
@@ -134,6 +132,8 @@ pub(super) struct Batch {
     /// No more records fit.
     pub(super) closed: bool,
     pub(super) attempts: u32,
+    /// An attempt's fate was never heard: it may have been written.
+    pub(super) in_doubt: bool,
     pub(super) stamp: Option<Stamp>,
 }
 

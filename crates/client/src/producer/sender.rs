@@ -119,6 +119,10 @@ impl Sender {
         loop {
             let now = clock.now();
             let (next, done) = self.step(now);
+            // What can be sent is on its way before anybody is told of what was.
+            if shared.tell() {
+                continue;
+            }
             if done {
                 shared.ended.notify_waiters();
                 return;

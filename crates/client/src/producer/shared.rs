@@ -58,6 +58,22 @@ pub(super) enum Waits {
     Never(Error),
 }
 
+impl Shared {
+    /// Tells the fates of batches, without the lock: a callback may use the producer. False if there was none.
+    pub(super) fn tell(&self) -> bool {
+        let finished = self.state.lock().accumulator.take_finished();
+        if finished.is_empty() {
+            return false;
+        }
+        let numbers: Vec<u64> = finished.iter().map(|(number, ..)| *number).collect();
+        for (_, completion, result) in finished {
+            completion.finish(result);
+        }
+        self.state.lock().accumulator.told(numbers);
+        true
+    }
+}
+
 impl State {
     pub(super) fn new(accumulator: Accumulator, transaction: Option<Transaction>) -> Self {
         Self { accumulator, topics: BTreeMap::new(), closed: false, transaction }
