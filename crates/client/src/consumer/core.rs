@@ -180,7 +180,14 @@ impl Core {
             || !self.callbacks.is_empty()
             || self.woken
             || self.gone
-            || !self.fetcher.buffer.is_empty()
+            || self.fetcher.buffer.any(|f| self.can_be_taken(f))
+    }
+
+    /// Whether records may be given out now, or are to be dropped. Those of a partition that is paused, or whose
+    /// position is in doubt, wait: whoever were woken for them would ask again at once, for ever.
+    fn can_be_taken(&self, fetched: &super::fetch::fetched::Fetched) -> bool {
+        let p = self.subscription.get(&fetched.tp).filter(|p| p.incarnation == fetched.incarnation);
+        p.is_none_or(super::subscription::Partition::is_fetchable)
     }
 
     /// Who the member is, for commits.

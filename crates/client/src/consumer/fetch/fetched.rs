@@ -330,6 +330,11 @@ impl Buffer {
         self.queue.is_empty()
     }
 
+    /// Whether `wanted` wants one of them.
+    pub fn any(&self, wanted: impl FnMut(&Fetched) -> bool) -> bool {
+        self.queue.iter().any(wanted)
+    }
+
     /// Lets `take` have each in turn until it says that it has enough; those that are done are dropped. `take` is not
     /// asked for what `wanted` refuses: false keeps it, none drops it.
     pub fn drain(
