@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use logrun_client::consumer::Consumer;
+use logrun_client::consumer::{CloseOptions, Consumer};
 use logrun_client::{Config, Producer, Record};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -59,6 +59,7 @@ async fn consume(config: &Config, topic: &str, records: u64) -> Outcome {
     println!("{seen} records in {:.4} s", begun.elapsed().as_secs_f64());
     // What was read is used.
     eprintln!("{bytes} bytes");
+    consumer.close(CloseOptions::default()).await?;
     Ok(())
 }
 

@@ -343,6 +343,31 @@ support::on_both!(commits_static_members_and_patterns, |broker| async move {
     assert_eq!(simple.committed([tp("in-a", 0)]).await.unwrap()[&tp("in-a", 0)].offset, Offset(10));
 });
 
+support::on_kafka!(a_pattern_that_the_broker_evaluates, |broker| async move {
+    let config = broker.config().set("group.id", "g").set("auto.offset.reset", "earliest");
+    let c = consumer(&config.clone().set("group.protocol", "consumer"));
+    create(c.client(), "in-a", 2).await;
+    create(c.client(), "out", 1).await;
+    write(c.client(), &tp("in-a", 1), CompressionType::None, "v", 10).await;
+    let diary = Diary::default();
+    c.subscribe_broker_pattern("in-.*", diary.clone()).unwrap();
+    let early = settle(&[(&c, 2)]).await;
+    assert_eq!(read(&c, 10 - early.len()).await.len(), 10 - early.len());
+    assert_eq!(c.assignment(), [tp("in-a", 0), tp("in-a", 1)].into());
+    // What is no expression is refused by the broker; the classic protocol has no such thing.
+    c.unsubscribe().await.unwrap();
+    c.subscribe_broker_pattern("in-(", diary.clone()).unwrap();
+    let e = loop {
+        match c.poll(WAIT).await {
+            Ok(_) => {}
+            Err(e) => break e,
+        }
+    };
+    assert_eq!(e.code(), Some(ErrorCode::InvalidRegularExpression), "{e}");
+    let classic = consumer(&config);
+    assert!(matches!(classic.subscribe_broker_pattern("in-.*", diary), Err(Error::Invalid(_))));
+});
+
 #[test]
 fn the_new_protocol_is_refused_in_a_sentence() {
     support::run_on_logrun(|broker| async move {

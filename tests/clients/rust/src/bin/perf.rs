@@ -8,7 +8,7 @@ use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -58,8 +58,19 @@ fn consume(config: &ClientConfig, topic: &str, records: u64) -> Outcome {
     consumer.subscribe(&[topic])?;
     let (mut seen, mut bytes) = (0, 0);
     let mut begun = Instant::now();
+    let mut last = Instant::now();
     while seen < records {
-        let message = consumer.poll(Duration::from_secs(30)).ok_or("nothing comes")??;
+        // Nothing may also mean that something else has happened, such as a rebalance.
+        let Some(message) = consumer.poll(Duration::from_secs(1)) else {
+            if last.elapsed() > Duration::from_secs(30) {
+                return Err("nothing comes".into());
+            }
+            continue;
+        };
+        let message = message?;
+        if seen % 1024 == 0 {
+            last = Instant::now();
+        }
         if seen == 0 {
             // The group has been joined: what is measured is reading.
             begun = Instant::now();
