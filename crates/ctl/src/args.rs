@@ -71,3 +71,32 @@ pub struct OutputArgs {
     #[arg(long, value_name = "WHEN", value_enum, default_value = "auto", global = true, hide_possible_values = true)]
     pub color: Option<ColorChoice>,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    #[command(name = "logrun")]
+    struct Program {
+        #[command(subcommand)]
+        _command: Command,
+    }
+
+    #[test]
+    fn every_command_teaches_by_examples() {
+        let mut program = Program::command().term_width(100);
+        program.build();
+        for command in program.get_subcommands_mut().filter(|c| !c.is_hide_set()) {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Examples:\n  logrun "), "{} has no examples", command.get_name());
+        }
+    }
+
+    #[test]
+    fn the_words_fit_together() {
+        Program::command().debug_assert();
+    }
+}
