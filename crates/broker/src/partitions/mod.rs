@@ -8,6 +8,7 @@ mod compaction;
 mod describe;
 mod moving;
 mod partition;
+mod promises;
 mod read;
 mod rest;
 mod settings;

@@ -21,6 +21,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 use tracing::error;
 
+use super::promises::Promises;
 use super::settings::Settings;
 use crate::directories::Directory;
 use crate::errors::Failure;
@@ -92,6 +93,7 @@ pub(super) struct State {
     /// Fetches, and coordinators that wait for their records to be committed.
     pub(super) waiters: Waiters,
     pub(super) commits: AwaitingCommit,
+    promises: Promises,
     effects: Vec<Effect>,
 }
 
@@ -120,6 +122,7 @@ impl Partition {
             replica,
             waiters: Waiters::default(),
             commits: AwaitingCommit::default(),
+            promises: Promises::default(),
             effects: Vec::new(),
         };
         let (settings, directory) = (RwLock::new(settings), RwLock::new(directory));
@@ -228,8 +231,13 @@ impl Partition {
         // With `acks=1` too, what is acknowledged has the durability that the log promises.
         let mut durable_here = None;
         match appended.durable {
-            Durable::Ready => state.on(now, Event::Durable { log_end_offset: end }, self),
+            Durable::Ready => {
+                if let Some(log_end_offset) = state.promises.ready(end) {
+                    state.on(now, Event::Durable { log_end_offset }, self);
+                }
+            }
             Durable::Pending(durable) => {
+                state.promises.begun();
                 let partition = self.clone();
                 let (tell, told) = oneshot::channel();
                 durable_here = Some(told);
@@ -237,12 +245,16 @@ impl Partition {
                     let outcome = match durable.await {
                         Ok(()) => {
                             let now = partition.io.clock.read();
-                            partition.state.lock().on(now, Event::Durable { log_end_offset: end }, &partition);
+                            let mut state = partition.state.lock();
+                            let log_end_offset = state.promises.kept(end);
+                            state.on(now, Event::Durable { log_end_offset }, &partition);
                             Ok(())
                         }
                         Err(e) => {
                             partition.storage_failed(e);
-                            partition.state.lock().commits.fail(NotReplicated::Storage);
+                            let mut state = partition.state.lock();
+                            state.promises.broken();
+                            state.commits.fail(NotReplicated::Storage);
                             Err(NotReplicated::Storage)
                         }
                     };
