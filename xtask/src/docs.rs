@@ -47,7 +47,8 @@ struct Api<'a> {
     low: &'a str,
     high: &'a str,
     handler: &'a str,
-    on_controller: bool,
+    /// Who serves it.
+    by: &'a str,
 }
 
 fn row(line: &str) -> Option<Api<'_>> {
@@ -56,7 +57,13 @@ fn row(line: &str) -> Option<Api<'_>> {
     let (name, _request, versions) = (what.next()?, what.next()?, what.next()?);
     let (low, high) = versions.split_once("..=")?;
     let handler = how.split_whitespace().next()?;
-    Some(Api { name, low, high, handler, on_controller: how.ends_with("also on controller") })
+    let by = match how.split_once(' ').map_or("", |(_, where_)| where_) {
+        on if on.ends_with("also on controller") => "brokers, controllers",
+        on if on.ends_with("answered by controller") => "brokers (the active controller answers), controllers",
+        on if on.ends_with("only on controller") => "controllers",
+        _ => "brokers",
+    };
+    Some(Api { name, low, high, handler, by })
 }
 
 fn apis(root: &Path) -> Result<String, String> {
@@ -68,8 +75,8 @@ fn apis(root: &Path) -> Result<String, String> {
         "# APIs\n\n\
          <!-- Written by `cargo xtask docs` from the table in crates/broker/src/api.rs; change that. -->\n\n\
          What ApiVersions answers with, and so what clients agree on: the versions of each request that Logrun serves.\n\
-         All are served on the brokers' listeners.\n\n\
-         | key | API | versions | on controllers too | shaped by | what for |\n|---:|---|---|---|---|---|\n",
+         Each is served on the listeners of brokers, of controllers, or of both.\n\n\
+         | key | API | versions | served by | shaped by | what for |\n|---:|---|---|---|---|---|\n",
     );
     for line in table.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")) {
         let api = row(line).ok_or_else(|| format!("crates/broker/src/api.rs: not a row of the table: {line}"))?;
@@ -78,8 +85,7 @@ fn apis(root: &Path) -> Result<String, String> {
         let (key, kips, what) = head(&source, api.name)
             .ok_or_else(|| format!("{}: it should begin with `//! {} (key N, ...`", path.display(), api.name))?;
         let versions = if api.low == api.high { api.low.to_owned() } else { format!("{}–{}", api.low, api.high) };
-        let on_controller = if api.on_controller { "yes" } else { "" };
-        let _ = writeln!(page, "| {key} | {} | {versions} | {on_controller} | {kips} | {what} |", api.name);
+        let _ = writeln!(page, "| {key} | {} | {versions} | {} | {kips} | {what} |", api.name, api.by);
     }
     Ok(page)
 }

@@ -33,7 +33,7 @@ pub struct BrokerParts {
     pub config: BrokerConfig,
     pub cluster_id: Str,
     pub image: Arc<MetadataImage>,
-    pub controller: Arc<Controller>,
+    pub controller: Controller,
     pub logs: Logs,
     /// Told when the node can't go on.
     pub fatal: Arc<Fatal>,
@@ -56,7 +56,9 @@ pub struct Broker {
     /// What the checkpoint files say, as [`Self::checkpoint`] sums it up.
     checkpointed: Mutex<Option<u64>>,
     image: RwLock<Arc<MetadataImage>>,
-    controller: Arc<Controller>,
+    /// Held while an image is brought into force: one at a time.
+    publishing: tokio::sync::Mutex<()>,
+    controller: Controller,
     logs: Logs,
     fatal: Arc<Fatal>,
     moves: Moves,
@@ -102,6 +104,7 @@ impl Broker {
             closing: AtomicBool::new(false),
             checkpointed: Mutex::default(),
             image: RwLock::new(image.clone()),
+            publishing: tokio::sync::Mutex::default(),
             controller,
             moves: Moves::new(moves_at_a_time),
             logs,
@@ -183,6 +186,10 @@ impl Broker {
         self.image.read().clone()
     }
 
+    pub(crate) fn publishing(&self) -> &tokio::sync::Mutex<()> {
+        &self.publishing
+    }
+
     pub(crate) fn set_image(&self, image: Arc<MetadataImage>) {
         *self.image.write() = image;
     }
@@ -191,9 +198,10 @@ impl Broker {
         &self.controller
     }
 
-    /// The node that clients are told is the controller: as in Kafka a broker, so that they can reach it.
+    /// The node that clients are told is the controller: a broker, so that they can reach it, which sends on what it can't
+    /// answer itself. Kafka names any broker that lives; a broker here names itself.
     pub(crate) fn controller_id(&self) -> NodeId {
-        self.controller.leader_id()
+        self.node_id()
     }
 
     pub fn logs(&self) -> &Logs {

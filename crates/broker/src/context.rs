@@ -46,6 +46,9 @@ pub struct RequestContext {
     pub peer: SocketAddr,
     /// The address of ours that the client connected to: answered where `advertised.listeners` says nothing.
     pub local: SocketAddr,
+    /// Whether it came in an envelope: `principal` and `peer` are then the client's, and all else is the broker's that
+    /// sent it on.
+    pub is_forwarded: bool,
 }
 
 impl RequestContext {

@@ -29,6 +29,8 @@ impl BrokerService {
 
 impl Service for BrokerService {
     async fn handle(&mut self, frame: Bytes) -> Outcome {
+        // A reference to the bytes, in case they are to be sent on as they are.
+        let whole = self.broker.controller().remote().map(|remote| (remote, frame.clone()));
         let (header, body) = match frame::decode_request_header(frame) {
             Ok((header, _, body)) => (header, body),
             Err(e) => {
@@ -49,6 +51,7 @@ impl Service for BrokerService {
             principal: Principal::ANONYMOUS,
             peer: self.peer.peer,
             local: self.peer.local,
+            is_forwarded: false,
         };
         let entry = api::find(api_key, self.listener.kind).filter(|e| e.serves(context.api_version));
         let Some(entry) = entry else {
@@ -60,6 +63,13 @@ impl Service for BrokerService {
                 "closing a connection that sent {} version {}, which is not served here", api_key.name(), context.api_version);
             return Outcome::Close;
         };
+        if let Some((remote, frame)) = whole.filter(|_| entry.is_forwarded) {
+            match remote.forward(frame, &context).await {
+                Ok(response) => return forwarded(response),
+                // The handler says it in the API's own words, since nothing is decided here.
+                Err(f) => warn!(api = api_key.name(), "no controller has taken a request: {}", f.code),
+            }
+        }
         match (entry.run)(&self.broker, context, body).await {
             Ok(outcome) => outcome,
             Err(e) => {
@@ -67,6 +77,14 @@ impl Service for BrokerService {
                 Outcome::Close
             }
         }
+    }
+}
+
+/// A response that came from the controller, header and all.
+fn forwarded(response: Bytes) -> Outcome {
+    match i32::try_from(response.len()) {
+        Ok(length) => Outcome::Now(vec![Bytes::copy_from_slice(&length.to_be_bytes()), response]),
+        Err(_) => Outcome::Close,
     }
 }
 

@@ -20,6 +20,7 @@ mod opening;
 mod partitions;
 mod producer_ids;
 mod publish;
+mod quorum;
 mod schema;
 mod throttle;
 mod upkeep;

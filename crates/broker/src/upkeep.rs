@@ -29,6 +29,15 @@ const REMOVALS: Duration = Duration::from_secs(10);
 /// How many logs are closed at a time.
 const CLOSERS: usize = 16;
 
+/// What the controller says to a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulse {
+    /// Whether the broker is fenced.
+    pub fenced: bool,
+    /// Whether nothing depends on it any more, so that it may end.
+    pub may_stop: bool,
+}
+
 impl Broker {
     /// Begins the recurring work; aborting the tasks ends it. `metadata_dir` is where the metadata log lies.
     pub fn start_upkeep(self: &Arc<Self>, metadata_dir: PathBuf) -> Vec<TaskHandle<()>> {
@@ -56,8 +65,14 @@ impl Broker {
             self.watch_directories(metadata_dir),
         ];
         tasks.extend(self.start_cleaner());
-        if idle > 0 {
-            tasks.push(self.heartbeats(ms(idle), ms(i64::from(config.lifecycle.heartbeat_interval_ms))));
+        if let Some(local) = self.controller().local() {
+            tasks.push(local.watch_sessions());
+            if idle > 0 {
+                tasks.push(self.show_quorum_lives(ms(idle)));
+            }
+        }
+        if self.hosts_partitions() {
+            tasks.push(self.heartbeats(ms(i64::from(config.lifecycle.heartbeat_interval_ms))));
         }
         tasks
     }
@@ -178,11 +193,10 @@ impl Broker {
         hasher.finish()
     }
 
-    /// Shows that the quorum lives, by a record now and then, and that this broker does.
-    fn heartbeats(self: &Arc<Self>, idle: Duration, heartbeat: Duration) -> TaskHandle<()> {
+    /// Shows that the quorum lives, by a record now and then.
+    fn show_quorum_lives(self: &Arc<Self>, idle: Duration) -> TaskHandle<()> {
         let broker = self.clone();
         self.io().tasks.spawn(async move {
-            let mut next_heartbeat = broker.io().clock.now().plus(heartbeat);
             let mut seen = broker.image().provenance.offset;
             loop {
                 broker.io().clock.sleep(idle).await;
@@ -192,19 +206,35 @@ impl Broker {
                     warn!("the metadata log takes no records: {}", f.code);
                 }
                 seen = broker.image().provenance.offset;
-                if broker.hosts_partitions() && broker.io().clock.now() >= next_heartbeat {
-                    if let Err(f) = broker.heartbeat(false).await {
-                        warn!("a heartbeat was refused: {}", f.code);
+            }
+        })
+    }
+
+    /// Shows the controller that this broker lives. One that was fenced, because it was not heard of for long, is unfenced
+    /// by this as well.
+    fn heartbeats(self: &Arc<Self>, interval: Duration) -> TaskHandle<()> {
+        let broker = self.clone();
+        self.io().tasks.spawn(async move {
+            let mut fenced = false;
+            loop {
+                broker.io().clock.sleep(interval).await;
+                match broker.heartbeat(false).await {
+                    Ok(pulse) => {
+                        if pulse.fenced && !fenced {
+                            warn!("the controller has fenced this broker; it goes on asking to be let in again");
+                        } else if !pulse.fenced && fenced {
+                            info!("the controller has let this broker in again");
+                        }
+                        fenced = pulse.fenced;
                     }
-                    next_heartbeat = broker.io().clock.now().plus(heartbeat);
+                    Err(f) => warn!("a heartbeat was not taken: {}", f.code),
                 }
             }
         })
     }
 
-    /// Tells the controller that this broker lives and how far it has come; `shut_down` asks to be let go. Returns
-    /// whether the broker is unfenced.
-    pub async fn heartbeat(&self, shut_down: bool) -> Result<bool, Failure> {
+    /// Tells the controller that this broker lives and how far it has come; `shut_down` asks to be let go.
+    pub async fn heartbeat(&self, shut_down: bool) -> Result<Pulse, Failure> {
         let request = BrokerHeartbeatRequest {
             broker_id: self.node_id().get(),
             broker_epoch: self.epoch().get(),
@@ -214,13 +244,24 @@ impl Broker {
             offline_log_dirs: self.logs().failed_directories().iter().map(|d| d.id).collect(),
             ..Default::default()
         };
-        match self.controller().submit(Command::BrokerHeartbeat { request, lowest_active_offset: None }).await? {
-            Reply::BrokerHeartbeat(r) if r.error_code == ErrorCode::None.code() => Ok(!r.is_fenced),
+        match self.controller().submit(Command::BrokerHeartbeat { request, others_caught_up: true }).await? {
+            Reply::BrokerHeartbeat(r) if r.error_code == ErrorCode::None.code() => {
+                Ok(Pulse { fenced: r.is_fenced, may_stop: r.should_shut_down })
+            }
             Reply::BrokerHeartbeat(r) => {
                 Err(Failure::of(ErrorCode::from_code(r.error_code).unwrap_or(ErrorCode::UnknownServerError)))
             }
             other => Err(refused(other)),
         }
+    }
+
+    /// Asks the controller to let this broker go (KIP-631's controlled shutdown): its leaderships end before it does. Asks
+    /// again, every `interval`, until it may.
+    pub async fn leave(&self, interval: Duration) -> Result<(), Failure> {
+        while !self.heartbeat(true).await?.may_stop {
+            self.io().clock.sleep(interval).await;
+        }
+        Ok(())
     }
 
     /// Ends the groups and closes every log cleanly; writes the checkpoints. What fails is logged, and then the

@@ -84,7 +84,7 @@ pub(crate) fn complete(fixed: &mut BTreeMap<String, Setting>, has_file: bool, no
     }
     let several = text(fixed, "controller.quorum.voters").is_some_and(|voters| voters.contains(','))
         || text(fixed, "controller.quorum.bootstrap.servers").is_some_and(|servers| servers.contains(','));
-    if is_controller && !several {
+    if !several {
         for (name, value) in ONE_BROKER {
             if !fixed.contains_key(*name) {
                 put(fixed, name, value);

@@ -155,7 +155,6 @@ pub enum Effect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
     NotYet,
-    OneProcess,
     Replicas,
     Transactions,
     ConsumerGroups,
@@ -182,7 +181,6 @@ impl Why {
     pub const fn text(self) -> &'static str {
         match self {
             Self::NotYet => "Logrun doesn't do it yet",
-            Self::OneProcess => "broker and controller are one process so far",
             Self::Replicas => "a partition has one replica so far",
             Self::Transactions => "transactions are not served yet",
             Self::ConsumerGroups => "the consumer group protocol of KIP-848 is not served yet",

@@ -133,6 +133,8 @@ option_struct! {
         max_idle_interval_ms: i32 = "metadata.max.idle.interval.ms",
         max_retention_bytes: i64 = "metadata.max.retention.bytes",
         max_retention_ms: i64 = "metadata.max.retention.ms",
+        fetch_max_bytes: i32 = "controller.quorum.fetch.max.bytes",
+        fetch_snapshot_max_bytes: i32 = "controller.quorum.fetch.snapshot.max.bytes",
     }
 }
 

@@ -249,11 +249,7 @@ impl Controller {
         self.image.topics.iter().any(|t| t.partitions.values().any(|p| p.leader == id))
     }
 
-    pub(crate) fn broker_heartbeat(
-        &self,
-        request: &m::BrokerHeartbeatRequest,
-        lowest_active_offset: Option<MetadataOffset>,
-    ) -> Decided {
+    pub(crate) fn broker_heartbeat(&self, request: &m::BrokerHeartbeatRequest, others_caught_up: bool) -> Decided {
         let id = NodeId(request.broker_id);
         if let Err(e) = self.check_broker_epoch(request.broker_id, request.broker_epoch) {
             let response = m::BrokerHeartbeatResponse { error_code: e.code.code(), ..Default::default() };
@@ -285,9 +281,7 @@ impl Controller {
             response.should_shut_down = request.want_shut_down;
         } else if request.want_shut_down || broker.in_controlled_shutdown {
             let leads = self.leads_any(id);
-            let others_caught_up = !broker.in_controlled_shutdown
-                || lowest_active_offset.is_none_or(|lowest| lowest.get() >= broker.epoch.get());
-            if leads || !others_caught_up {
+            if leads || (broker.in_controlled_shutdown && !others_caught_up) {
                 if !broker.in_controlled_shutdown {
                     records.push(registration_change(broker, |r| r.in_controlled_shutdown = 1));
                 }

@@ -2,7 +2,7 @@
 //! caller can know beside them (random ids, seeds, liveness).
 
 use logrun_metadata::records::MetadataRecord;
-use logrun_model::{BrokerEpoch, MetadataOffset, NodeId, Str, TopicId};
+use logrun_model::{BrokerEpoch, NodeId, Str, TopicId};
 use logrun_wire::messages as m;
 
 use crate::error::ApiError;
@@ -46,8 +46,8 @@ pub enum Command {
     },
     BrokerHeartbeat {
         request: m::BrokerHeartbeatRequest,
-        /// The lowest metadata offset that the other active brokers have reached, if there are any.
-        lowest_active_offset: Option<MetadataOffset>,
+        /// Whether the other active brokers know by now that this one is about to stop, so that they have what it led.
+        others_caught_up: bool,
     },
     /// A broker's session is over.
     FenceBroker {

@@ -14,6 +14,8 @@ struct Session {
     epoch: BrokerEpoch,
     last_contact: Monotonic,
     metadata_offset: MetadataOffset,
+    /// Where the record lies that says that it is about to stop.
+    shutdown_offset: Option<MetadataOffset>,
 }
 
 /// The sessions of the unfenced brokers.
@@ -39,7 +41,23 @@ impl Liveness {
 
     /// A heartbeat of the broker, which has replayed the metadata up to `metadata_offset`.
     pub fn touch(&mut self, now: Monotonic, id: NodeId, epoch: BrokerEpoch, metadata_offset: MetadataOffset) {
-        self.sessions.insert(id, Session { epoch, last_contact: now, metadata_offset });
+        let shutdown_offset = self.sessions.get(&id).filter(|s| s.epoch == epoch).and_then(|s| s.shutdown_offset);
+        self.sessions.insert(id, Session { epoch, last_contact: now, metadata_offset, shutdown_offset });
+    }
+
+    /// The broker has the metadata up to `metadata_offset`, as it shows by what it asks for; whether it lives it shows by
+    /// heartbeats only.
+    pub fn replicated(&mut self, id: NodeId, metadata_offset: MetadataOffset) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.metadata_offset = session.metadata_offset.max(metadata_offset);
+        }
+    }
+
+    /// The broker is about to stop, as the record at `offset` says, or one before.
+    pub fn stops(&mut self, id: NodeId, offset: MetadataOffset) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.shutdown_offset.get_or_insert(offset);
+        }
     }
 
     /// The broker is fenced, gone, or another incarnation.
@@ -52,9 +70,11 @@ impl Liveness {
         self.sessions.get(&id).is_some_and(valid)
     }
 
-    /// The lowest offset that brokers other than `id` have reported.
-    pub fn lowest_offset_of_others(&self, id: NodeId) -> Option<MetadataOffset> {
-        self.sessions.iter().filter(|(other, _)| **other != id).map(|(_, s)| s.metadata_offset).min()
+    /// Whether every other broker that goes on knows that this one is about to stop (Kafka's `lowestActiveOffset`).
+    pub fn others_caught_up(&self, id: NodeId) -> bool {
+        let Some(at) = self.sessions.get(&id).and_then(|s| s.shutdown_offset) else { return true };
+        let mut others = self.sessions.iter().filter(|(other, s)| **other != id && s.shutdown_offset.is_none());
+        others.all(|(_, s)| s.metadata_offset >= at)
     }
 
     /// When the next session ends if nobody shows up.
@@ -85,7 +105,10 @@ mod tests {
         assert_eq!(l.next_deadline(), Some(at(9000)));
         assert!(l.has_valid_session(at(8999), NodeId(1), BrokerEpoch(5)));
         assert!(!l.has_valid_session(at(8999), NodeId(1), BrokerEpoch(4)));
-        assert_eq!(l.lowest_offset_of_others(NodeId(1)), Some(MetadataOffset(8)));
+        l.stops(NodeId(1), MetadataOffset(9));
+        assert!(!l.others_caught_up(NodeId(1)), "the other has come to 8");
+        l.replicated(NodeId(2), MetadataOffset(9));
+        assert!(l.others_caught_up(NodeId(1)) && l.others_caught_up(NodeId(2)));
         assert_eq!(l.expire(at(9000)), [(NodeId(1), BrokerEpoch(5))]);
         assert_eq!(l.expire(at(9000)), []);
         assert_eq!(l.next_deadline(), Some(at(10_000)));

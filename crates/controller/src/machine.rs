@@ -37,6 +37,8 @@ pub struct ControllerConfig {
     pub num_partitions: i32,
     /// `default.replication.factor`
     pub default_replication_factor: i16,
+    /// The most replicas that a partition may have; `None` for as many as there are brokers.
+    pub replicas_max: Option<usize>,
     /// `delete.topic.enable`
     pub delete_topic_enable: bool,
     pub schema: Arc<dyn ConfigSchema>,
@@ -272,9 +274,7 @@ impl Recorded for Controller {
             Command::RegisterBroker { request, former_self_is_dead, session_is_valid } => {
                 self.register_broker(&request, former_self_is_dead, session_is_valid)
             }
-            Command::BrokerHeartbeat { request, lowest_active_offset } => {
-                self.broker_heartbeat(&request, lowest_active_offset)
-            }
+            Command::BrokerHeartbeat { request, others_caught_up } => self.broker_heartbeat(&request, others_caught_up),
             Command::FenceBroker { broker_id, broker_epoch } => self.fence_broker(broker_id, broker_epoch),
             Command::UnregisterBroker { request } => self.unregister_broker(&request),
             Command::RegisterController { request } => self.register_controller(&request),

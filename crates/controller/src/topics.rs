@@ -198,12 +198,26 @@ impl Controller {
             let message = format!("Unable to replicate the partition {factor} time(s): {why}");
             ApiError::new(ErrorCode::InvalidReplicationFactor, message)
         };
+        self.check_replica_count(factor.max(0) as usize)?;
         let placed = place(&self.usable_brokers(), count, factor, seed)
             .map_err(|e| refuse(e.message.as_deref().unwrap_or("there are too few brokers.")))?;
         let placed = placed.into_iter().map(|replicas| self.new_partition(replicas));
         placed
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| refuse("All brokers are currently fenced or in controlled shutdown."))
+    }
+
+    /// Whether a partition may have that many replicas: never more than are kept in step.
+    pub(crate) fn check_replica_count(&self, replicas: usize) -> Result<(), ApiError> {
+        match self.config.replicas_max {
+            Some(max) if replicas > max => Err(ApiError::new(
+                ErrorCode::InvalidReplicationFactor,
+                format!(
+                    "The replication factor {replicas} can't be kept: Logrun doesn't replicate between brokers yet; use {max}."
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn usable_brokers(&self) -> Vec<UsableBroker> {
@@ -266,6 +280,7 @@ impl Controller {
         if brokers.is_empty() {
             return invalid("The manual partition assignment includes an empty replica list.".into());
         }
+        self.check_replica_count(brokers.len())?;
         let mut seen = BTreeSet::new();
         for id in brokers {
             if self.image.cluster.broker(NodeId(*id)).is_none() {

@@ -118,6 +118,19 @@ impl MetadataLoader {
         Ok(published)
     }
 
+    /// Takes a snapshot's records for all that there is: what the image before had and they don't is gone.
+    pub fn install(&mut self, records: &[MetadataRecord], provenance: Provenance) -> Result<Published, ReplayError> {
+        let mut image = MetadataImage::empty(self.image.cluster_id.clone());
+        for record in records {
+            image.replay(record, &mut Changes::default())?;
+        }
+        let image = Arc::new(MetadataImage { provenance, ..image });
+        let base = std::mem::replace(&mut self.image, Arc::clone(&image));
+        (self.delta, self.in_transaction) = (None, false);
+        let changes = Arc::new(Changes::between(&base, &image));
+        Ok(Published { base, image, changes })
+    }
+
     fn expect_transaction(&self, record: &'static str, expected: bool) -> Result<(), ReplayError> {
         match (expected, self.in_transaction) {
             (true, false) => Err(ReplayError::Transaction { record, where_: "there is not" }),
@@ -170,6 +183,39 @@ mod tests {
             }
         }
         Ok(out)
+    }
+
+    #[test]
+    fn a_snapshot_is_told_by_what_it_changes() {
+        let partition = |n: u8, leader: i32| {
+            let record = PartitionRecord {
+                topic_id: Uuid([n; 16]),
+                replicas: vec![leader],
+                isr: vec![leader],
+                leader,
+                ..Default::default()
+            };
+            MetadataRecord::from(record)
+        };
+        let config = |name: &str| {
+            let (resource_name, name, value) = (name.into(), "retention.ms".into(), Some("1".into()));
+            MetadataRecord::from(ConfigRecord { resource_type: 2, resource_name, name, value, ..Default::default() })
+        };
+        let mut loader = MetadataLoader::new(MetadataImage::empty("c"));
+        let before = [topic(1), partition(1, 1), topic(2), partition(2, 1), topic(3), partition(3, 1), config("t1")];
+        loader.commit(&before, MetadataOffset(6), RaftEpoch(1), TimestampMs(1)).unwrap();
+        loader.commit(&[begin(), topic(9)], MetadataOffset(8), RaftEpoch(1), TimestampMs(1)).unwrap();
+        let snapshot = [topic(2), partition(2, 1), topic(3), partition(3, 2), topic(4), partition(4, 1), config("t3")];
+        let at = Provenance { offset: MetadataOffset(40), epoch: RaftEpoch(2), timestamp: TimestampMs(2) };
+        let Published { image, changes, .. } = loader.install(&snapshot, at).unwrap();
+        assert_eq!((image.topics.len(), image.provenance), (3, at));
+        assert_eq!(changes.topics_created, [Uuid([4; 16])].into());
+        assert_eq!(changes.topics_deleted, [(Uuid([1; 16]), Str::from("t1"))].into());
+        assert_eq!(changes.partitions.keys().copied().collect::<Vec<_>>(), [Uuid([3; 16]), Uuid([4; 16])]);
+        assert_eq!(changes.configs, ["t1", "t3"].map(crate::ConfigResource::topic).into());
+        // Goes on from there, outside of the transaction that the snapshot has ended.
+        let next = loader.commit(&[topic(5)], MetadataOffset(41), RaftEpoch(2), TimestampMs(3)).unwrap();
+        assert_eq!((next.len(), next[0].image.topics.len()), (1, 4));
     }
 
     #[test]

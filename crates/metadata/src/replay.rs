@@ -60,9 +60,51 @@ impl Changes {
         *self == Self::default()
     }
 
+    /// What stands between two images however they came about: a snapshot takes the place of a base all at once.
+    pub fn between(base: &MetadataImage, image: &MetadataImage) -> Self {
+        let mut changes = Self {
+            producer_ids: base.next_producer_id != image.next_producer_id,
+            acls: base.acls != image.acls,
+            scram: base.scram != image.scram,
+            delegation_tokens: base.delegation_tokens != image.delegation_tokens,
+            ..Self::default()
+        };
+        for topic in image.topics.iter() {
+            let before = base.topics.by_id(topic.id);
+            if before.is_none() {
+                changes.topics_created.insert(topic.id);
+            }
+            for (index, partition) in topic.partitions.iter() {
+                if before.and_then(|t| t.partition(*index)) != Some(partition) {
+                    changes.partition(topic.id, *index);
+                }
+            }
+        }
+        let gone = base.topics.iter().filter(|t| image.topics.by_id(t.id).is_none());
+        changes.topics_deleted = gone.map(|t| (t.id, t.name.clone())).collect();
+        for (resource, configs) in image.configs.iter() {
+            if base.configs.of(resource) != *configs {
+                changes.configs.insert(resource.clone());
+            }
+        }
+        let gone = base.configs.iter().filter(|(resource, _)| image.configs.of(resource).is_empty());
+        changes.configs.extend(gone.map(|(resource, _)| resource.clone()));
+        changes.brokers = differing(&base.cluster.brokers, &image.cluster.brokers);
+        changes.controllers = differing(&base.cluster.controllers, &image.cluster.controllers);
+        changes.features = differing(&base.features, &image.features);
+        changes.client_quotas = differing(&base.client_quotas, &image.client_quotas);
+        changes
+    }
+
     fn partition(&mut self, topic_id: TopicId, partition: PartitionIndex) {
         self.partitions.entry(topic_id).or_default().insert(partition);
     }
+}
+
+/// The keys whose values are not the same in both.
+fn differing<K: Ord + Clone, V: PartialEq + Clone>(a: &OrdMap<K, V>, b: &OrdMap<K, V>) -> BTreeSet<K> {
+    let keys = a.keys().chain(b.keys());
+    keys.filter(|key| a.get(*key) != b.get(*key)).cloned().collect()
 }
 
 impl MetadataImage {

@@ -28,9 +28,29 @@ pub enum StartError {
     )]
     Protocol { listener: String, protocol: String },
     #[error(
-        "process.roles is `broker` alone, with its controllers elsewhere, which is not built yet: use process.roles=broker,controller"
+        "the controllers at {at} are of cluster {found}, and this node is of cluster {expected}: correct controller.quorum.bootstrap.servers (or controller.quorum.voters), or give this node the log.dirs of their cluster, or empty ones"
     )]
-    BrokerOnly,
+    OtherCluster { at: String, found: String, expected: String },
+    #[error(
+        "node.id={id} is the id of a controller (at {at}): give this broker another node.id, or run both in one process with process.roles=broker,controller"
+    )]
+    ControllersId { id: i32, at: String },
+    #[error(
+        "controller.quorum.voters names the nodes {voters:?}, and the controllers at {at} are the nodes {found:?}: correct the ids or the addresses"
+    )]
+    OtherVoters { at: String, voters: Vec<i32>, found: Vec<i32> },
+    #[error(
+        "the controllers at {at} don't tell their cluster's id ({reason}), and this node's log.dirs are empty: format them with that id first (kafka-storage format, or KAFKA_CLUSTER_ID)"
+    )]
+    UnknownCluster { at: String, reason: String },
+    #[error(
+        "another broker with node.id={id} is registered and sends heartbeats: give each broker a node.id of its own"
+    )]
+    DuplicateId { id: i32 },
+    #[error("the controllers refused this broker: {0}")]
+    NotRegistered(String),
+    #[error("the start was given up: {0}")]
+    Metadataless(String),
     #[error("the cluster has ACLs, and Logrun doesn't check them yet: remove authorizer.class.name to serve everybody")]
     Acls,
     #[error("this node's controller refused it: {0}")]

@@ -1,11 +1,13 @@
 //! One process: its directories, its metadata log, its controller and broker, its listeners; start and stop.
 //!
 //! The order of a start: lock and check the directories, bind the ports, format what is not formatted, load and lead
-//! the metadata log, register, be unfenced, open the partitions, and only then accept. A stop goes the other way.
+//! the metadata log, register, be unfenced, open the partitions, and only then accept. A broker whose controllers are
+//! elsewhere copies the metadata log in place of leading it. A stop goes the other way.
 //! No request is served here: that is the broker's.
 
 mod error;
 mod format;
+mod join;
 mod listeners;
 mod start;
 
@@ -25,6 +27,10 @@ use tracing::warn;
 pub use error::StartError;
 pub use format::{FormatError, FormatPlan, Formatted, format};
 
+/// How long a broker that stops asks to be let go, and how often.
+const LEAVE_MAX: Duration = Duration::from_millis(800);
+const LEAVE_AGAIN: Duration = Duration::from_millis(20);
+
 /// A running node.
 pub struct Node {
     io: Io,
@@ -35,7 +41,8 @@ pub struct Node {
     listeners: Vec<(String, SocketAddr)>,
     connections: Connections,
     tasks: Vec<TaskHandle<()>>,
-    committer: TaskHandle<()>,
+    /// What brings committed metadata into force.
+    source: TaskHandle<()>,
     failed: Option<oneshot::Receiver<String>>,
     formatted: bool,
 }
@@ -51,9 +58,9 @@ impl Node {
         &self.listeners
     }
 
-    /// The address of the first broker listener, as a client on this machine would use it.
+    /// The address of the first broker listener, as a client on this machine would use it; none without a broker.
     pub fn broker_addr(&self) -> Option<SocketAddr> {
-        let (_, address) = self.listeners.first()?;
+        let (_, address) = self.listeners.first().filter(|_| self.broker.hosts_partitions())?;
         Some(if address.ip().is_unspecified() {
             SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, address.port()))
         } else {
@@ -96,18 +103,34 @@ impl Node {
         for task in &self.tasks {
             task.abort();
         }
-        if self.broker.hosts_partitions() {
+        if self.broker.hosts_partitions() && self.broker.config().lifecycle.controlled_shutdown_enable {
+            let elsewhere = self.broker.controller().remote().is_some();
+            let asked = async {
+                // One's own controller ends as well: nobody is left who would wait for more than the first step.
+                if elsewhere {
+                    self.broker.leave(LEAVE_AGAIN).await
+                } else {
+                    self.broker.heartbeat(true).await.map(|_| ())
+                }
+            };
             let asked = tokio::select! {
-                asked = self.broker.heartbeat(true) => asked.map(|_| ()),
-                // A metadata log that hangs must not hold up the end.
-                () = self.io.clock.sleep(Duration::from_millis(500)) => Ok(()),
+                asked = asked => asked,
+                // Neither a metadata log that hangs nor a controller that is away must hold up the end.
+                () = self.io.clock.sleep(LEAVE_MAX) => {
+                    warn!("going without the controller's leave: it has not answered in time");
+                    Ok(())
+                }
             };
             if let Err(f) = asked {
                 warn!("the controlled shutdown was refused: {}", f.code);
             }
         }
+        if self.broker.controller().remote().is_some() {
+            // Its log is closed next.
+            self.source.abort();
+        }
         self.connections.close_all();
         self.broker.close().await;
-        self.committer.abort();
+        self.source.abort();
     }
 }

@@ -1,9 +1,10 @@
-//! The start of a node, step by step.
+//! The start of a node, step by step. What is different for a broker whose controllers are elsewhere is in `join.rs`.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use logrun_broker::controller::{Controller, loading_driver, refused};
+use logrun_broker::controller::{Committer, Controller, Local, Observation, loading_driver, refused};
 use logrun_broker::directories::Fatal;
 use logrun_broker::logs::Logs;
 use logrun_broker::{Broker, BrokerParts, BrokerService, ListenerKind, Schema, publish};
@@ -15,16 +16,16 @@ use logrun_coordinator::Recorded;
 use logrun_io::Io;
 use logrun_log::{LogDirs, LogEnv, OpenState, TailCache};
 use logrun_metadata::{MetadataImage, MetadataLoader, MetadataVersion};
-use logrun_model::{BrokerEpoch, LeaderEpoch, MetadataOffset, Offset, Str};
+use logrun_model::{BrokerEpoch, DirectoryId, LeaderEpoch, MetadataOffset, Offset, Str};
 use logrun_net::Connections;
 use logrun_raft::{MetadataLog, RaftConfig, RaftError, Voter, VoterEndpoint};
 use logrun_wire::ErrorCode;
 use logrun_wire::messages as m;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
 use crate::listeners::{self, Bound};
-use crate::{Node, StartError};
+use crate::{Node, StartError, join};
 
 /// Without a limit of its own the cache gets this part of the memory.
 const CACHE_SHARE_OF_MEMORY: u64 = 4;
@@ -43,9 +44,6 @@ fn cache_bytes(io: &Io, setting: i64) -> usize {
 }
 
 pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
-    if !config.roles.controller {
-        return Err(StartError::BrokerOnly);
-    }
     let mut paths = config.log_dirs.clone();
     if !paths.contains(&config.metadata_log_dir) {
         paths.push(config.metadata_log_dir.clone());
@@ -61,10 +59,11 @@ pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
     let bound = bind_all(&io, &config).await?;
 
     let formatted = !dirs.is_formatted();
-    let cluster_id = match (&wanted_cluster, dirs.cluster_id()) {
-        (Some(id), _) => id.clone(),
-        (None, Some(id)) => id.clone(),
-        (None, None) => Str::from(io.random.uuid().to_string()),
+    let known = wanted_cluster.or_else(|| dirs.cluster_id().cloned());
+    let cluster_id = match known {
+        known if !config.roles.controller => join::cluster_id(&io, &config, known).await?,
+        Some(id) => id,
+        None => Str::from(io.random.uuid().to_string()),
     };
     dirs.format(&cluster_id, config.node_id)?;
     let previous_epoch = dirs.take_clean_shutdown()?;
@@ -73,27 +72,19 @@ pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
     let tail = TailCache::with_journals(cache_bytes(&io, config.logs.cache_bytes), journal_bytes);
     let env = LogEnv { io: io.clone(), tail };
     let host_name = host_name();
-    let loaded = load_metadata(&env, &config, &dirs, &cluster_id, &host_name)?;
-    let MetadataAtStart { mut machine, loader, mut log } = loaded;
-    let now = io.clock.read();
-    let epoch = log.become_leader(now)?;
-    machine.set_next_offset(log.end_offset());
-    if let Some(fault) = machine.fault() {
-        return Err(fault.clone().into());
-    }
-    let image = loader.image().clone();
+    let metadata = if config.roles.controller {
+        lead(&env, &config, &dirs, &cluster_id, &host_name)?
+    } else {
+        join::copy(&env, &config, &dirs, &cluster_id)?
+    };
+    let Metadata { controller, image, source } = metadata;
     // Whoever made rules must not find them silently unheeded.
     if !image.acls.is_empty() && config.settings.text("authorizer.class.name").is_some_and(|name| !name.is_empty()) {
         return Err(StartError::Acls);
     }
-    let leader_epoch = LeaderEpoch(epoch.get());
-    let mut driver = loading_driver(machine, leader_epoch);
-    driver.loaded(leader_epoch);
-    driver.committed(Offset(log.end_offset().get()), &mut Vec::new());
-    let (controller, committer) = Controller::new(io.clone(), config.node_id, driver, log, loader);
 
     let logs = Logs::scan(env, dirs, some_missing)?;
-    let (tell_failure, failed) = oneshot::channel();
+    let (tell_failure, mut failed) = oneshot::channel();
     let fatal = Fatal::new(tell_failure);
     let directory_ids = logs.directory_ids();
     let broker = Broker::new(BrokerParts {
@@ -107,42 +98,42 @@ pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
         host_name: host_name.clone(),
     });
     let publisher = broker.clone();
-    let committer = io.tasks.spawn(async move {
-        let run = committer.run(move |published| {
-            let broker = publisher.clone();
-            async move { publish(&broker, published).await }
-        });
-        if let Err(e) = run.await {
-            fatal.fail(format!("the metadata log has failed: {e}"));
-        }
-    });
-
-    // Taken only if the metadata is empty, which it also is after a first start that was cut short.
-    let bootstrap = logrun_raft::read_bootstrap(&*io.disk, &config.metadata_log_dir)?;
-    let bootstrap = bootstrap.unwrap_or_else(|| bootstrap_records(MetadataVersion::LATEST));
-    submit(&controller, Command::Activate { bootstrap }).await?;
-    register_controller(&io, &controller, &config, &bound, &host_name).await?;
-    if config.roles.broker {
-        let request = registration(&io, &config, &cluster_id, directory_ids, previous_epoch, &bound, &host_name);
-        let command = Command::RegisterBroker { request, former_self_is_dead: true, session_is_valid: true };
-        match submit(&controller, command).await? {
-            Reply::RegisterBroker(r) if r.error_code == ErrorCode::None.code() => {
-                broker.set_epoch(BrokerEpoch(r.broker_epoch));
+    let publish = move |published| {
+        let broker = publisher.clone();
+        async move { publish(&broker, published).await }
+    };
+    let request = || registration(&io, &config, &cluster_id, directory_ids.clone(), previous_epoch, &bound, &host_name);
+    let source = match source {
+        Source::Led(committer) => {
+            let committer = io.tasks.spawn(async move {
+                if let Err(e) = committer.run(publish).await {
+                    fatal.fail(format!("the metadata log has failed: {e}"));
+                }
+            });
+            // Taken only if the metadata is empty, which it also is after a first start that was cut short.
+            let bootstrap = logrun_raft::read_bootstrap(&*io.disk, &config.metadata_log_dir)?;
+            let bootstrap = bootstrap.unwrap_or_else(|| bootstrap_records(MetadataVersion::LATEST));
+            submit(&controller, Command::Activate { bootstrap }).await?;
+            register_controller(&io, &controller, &config, &bound, &host_name).await?;
+            if config.roles.broker {
+                serve_here(&broker, request()).await?;
             }
-            Reply::RegisterBroker(r) => {
-                let code = ErrorCode::from_code(r.error_code).unwrap_or(ErrorCode::UnknownServerError);
-                return Err(StartError::Refused(format!("the registration ended with {code}")));
+            committer
+        }
+        Source::Copied(observation, caught_up) => {
+            let observing = io.tasks.spawn(async move {
+                if let Err(e) = observation.run(publish).await {
+                    fatal.fail(e.to_string());
+                }
+            });
+            tokio::select! {
+                biased;
+                joined = join::join(&broker, &config, request(), caught_up) => joined?,
+                reason = &mut failed => return Err(StartError::Metadataless(reason.unwrap_or_default())),
             }
-            other => return Err(StartError::Refused(refused(other).code.to_string())),
+            observing
         }
-        match broker.heartbeat(false).await {
-            Ok(true) => {}
-            Ok(false) => return Err(StartError::Refused("it keeps this broker fenced".into())),
-            Err(f) => return Err(StartError::Refused(f.code.to_string())),
-        }
-        controller.settled().await;
-        broker.take_partitions().await;
-    }
+    };
 
     let connections = Connections::default();
     let mut tasks = broker.start_upkeep(config.metadata_log_dir.clone());
@@ -163,10 +154,74 @@ pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
         listeners: listening,
         connections,
         tasks,
-        committer,
+        source,
         failed: Some(failed),
         formatted,
     })
+}
+
+/// Where a node's metadata comes from.
+pub enum Source {
+    /// Its own controller's log.
+    Led(Box<Committer>),
+    /// A copy of the controllers' log; says when it has once been level with it.
+    Copied(Box<Observation>, watch::Receiver<bool>),
+}
+
+/// The metadata as a node begins with it.
+pub struct Metadata {
+    pub controller: Controller,
+    pub image: Arc<MetadataImage>,
+    pub source: Source,
+}
+
+/// Loads the metadata log and leads its quorum.
+fn lead(
+    env: &LogEnv,
+    config: &BrokerConfig,
+    dirs: &LogDirs,
+    cluster_id: &Str,
+    host_name: &Str,
+) -> Result<Metadata, StartError> {
+    let io = &env.io;
+    let MetadataAtStart { mut machine, loader, mut log } = load_metadata(env, config, dirs, cluster_id, host_name)?;
+    let epoch = log.become_leader(io.clock.read())?;
+    machine.set_next_offset(log.end_offset());
+    if let Some(fault) = machine.fault() {
+        return Err(fault.clone().into());
+    }
+    let image = loader.image().clone();
+    let leader_epoch = LeaderEpoch(epoch.get());
+    let mut driver = loading_driver(machine, leader_epoch);
+    driver.loaded(leader_epoch);
+    driver.committed(Offset(log.end_offset().get()), &mut Vec::new());
+    let session_timeout = Duration::from_millis(config.lifecycle.session_timeout_ms.max(1) as u64);
+    let (local, committer) = Local::new(io.clone(), config.node_id, session_timeout, driver, log, loader);
+    Ok(Metadata { controller: Controller::here(io.clone(), local), image, source: Source::Led(Box::new(committer)) })
+}
+
+/// Registers the broker of this process with the controller of this process, and takes its partitions.
+async fn serve_here(broker: &Arc<Broker>, request: m::BrokerRegistrationRequest) -> Result<(), StartError> {
+    let controller = broker.controller();
+    let command = Command::RegisterBroker { request, former_self_is_dead: true, session_is_valid: true };
+    match submit(controller, command).await? {
+        Reply::RegisterBroker(r) if r.error_code == ErrorCode::None.code() => {
+            broker.set_epoch(BrokerEpoch(r.broker_epoch));
+        }
+        Reply::RegisterBroker(r) => {
+            let code = ErrorCode::from_code(r.error_code).unwrap_or(ErrorCode::UnknownServerError);
+            return Err(StartError::Refused(format!("the registration ended with {code}")));
+        }
+        other => return Err(StartError::Refused(refused(other).code.to_string())),
+    }
+    match broker.heartbeat(false).await {
+        Ok(pulse) if !pulse.fenced => {}
+        Ok(_) => return Err(StartError::Refused("it keeps this broker fenced".into())),
+        Err(f) => return Err(StartError::Refused(f.code.to_string())),
+    }
+    controller.settled().await;
+    broker.take_partitions().await;
+    Ok(())
 }
 
 async fn bind_all(io: &Io, config: &BrokerConfig) -> Result<Vec<Bound>, StartError> {
@@ -199,13 +254,7 @@ fn load_metadata(
 ) -> Result<MetadataAtStart, StartError> {
     let io = &env.io;
     let now = io.clock.read();
-    let dir = dirs.dirs().iter().find(|d| d.path == config.metadata_log_dir);
-    let directory_id = dir.and_then(|d| d.directory_id()).ok_or_else(|| RaftError::Io {
-        action: "use",
-        path: config.metadata_log_dir.clone(),
-        source: std::io::Error::other("the metadata log's directory has failed"),
-    })?;
-    let clean_shutdown = dir.is_some_and(|d| d.clean_shutdown);
+    let MetadataPlace { directory_id, state } = metadata_place(config, dirs)?;
     let endpoints = config.listeners.controller.iter().map(|l| VoterEndpoint {
         name: l.name.to_string().into(),
         host: host_of(l, host_name),
@@ -219,6 +268,8 @@ fn load_metadata(
         cluster_id: cluster_id.clone(),
         num_partitions: config.topics.num_partitions,
         default_replication_factor: config.topics.default_replication_factor as i16,
+        // Until brokers copy partitions from each other.
+        replicas_max: Some(1),
         delete_topic_enable: config.topics.delete_enable,
         schema: Arc::new(Schema::new(config.clone())),
     };
@@ -229,8 +280,6 @@ fn load_metadata(
         segment_bytes: config.metadata_log.segment_bytes.max(1) as u64,
         max_record_bytes_between_snapshots: config.metadata_log.max_record_bytes_between_snapshots.max(1) as u64,
     };
-    let (log_start_offset, recovery_point) = metadata_checkpoints(dirs, &config.metadata_log_dir)?;
-    let state = OpenState { log_start_offset, recovery_point, clean_shutdown, ..OpenState::NEW };
     let log = MetadataLog::open(env, &config.metadata_log_dir, raft, state, now, |batch| {
         let first = batch.last_offset.get() - (batch.records.len() as i64 - 1);
         for (offset, record) in (first..).zip(&batch.records) {
@@ -244,15 +293,34 @@ fn load_metadata(
     Ok(MetadataAtStart { machine, loader, log })
 }
 
-fn metadata_checkpoints(dirs: &LogDirs, metadata_dir: &PathBuf) -> Result<(Offset, Offset), StartError> {
-    let Some(i) = dirs.dirs().iter().position(|d| d.path == *metadata_dir) else {
-        return Ok((Offset::ZERO, Offset::ZERO));
+/// Where the metadata log lies and what is known of it.
+pub struct MetadataPlace {
+    pub directory_id: DirectoryId,
+    pub state: OpenState,
+}
+
+/// Looks at the directory of the metadata log.
+pub fn metadata_place(config: &BrokerConfig, dirs: &LogDirs) -> Result<MetadataPlace, StartError> {
+    let gone = || RaftError::Io {
+        action: "use",
+        path: config.metadata_log_dir.clone(),
+        source: std::io::Error::other("the metadata log's directory has failed"),
     };
+    let at = |path: &Path| dirs.dirs().iter().position(|d| d.path == path);
+    let i = at(&config.metadata_log_dir).ok_or_else(gone)?;
+    let dir = &dirs.dirs()[i];
+    let directory_id = dir.directory_id().ok_or_else(gone)?;
     let name = logrun_model::TopicPartition::new("__cluster_metadata", 0);
     let read = |file| -> Result<Offset, StartError> {
         Ok(dirs.read_checkpoint(i, file)?.0.get(&name).copied().unwrap_or(Offset::ZERO))
     };
-    Ok((read(logrun_log::LOG_START_OFFSET_CHECKPOINT)?, read(logrun_log::RECOVERY_POINT_CHECKPOINT)?))
+    let state = OpenState {
+        log_start_offset: read(logrun_log::LOG_START_OFFSET_CHECKPOINT)?,
+        recovery_point: read(logrun_log::RECOVERY_POINT_CHECKPOINT)?,
+        clean_shutdown: dir.clean_shutdown,
+        ..OpenState::NEW
+    };
+    Ok(MetadataPlace { directory_id, state })
 }
 
 async fn submit(controller: &Controller, command: Command) -> Result<Reply, StartError> {

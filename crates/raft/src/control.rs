@@ -84,7 +84,15 @@ pub fn snapshot_footer() -> Result<ControlRecord, EncodeError> {
     Ok((ControlRecordType::SnapshotFooter, footer.to_bytes(0)?))
 }
 
-/// The voters' ids of a voters record's value.
-pub fn voter_ids(value: Bytes) -> Result<Vec<i32>, logrun_wire::DecodeError> {
-    Ok(VotersRecord::decode_exact(value, 0)?.voters.iter().map(|v| v.voter_id).collect())
+/// The voters of a voters record's value.
+pub fn voters(value: Bytes) -> Result<Vec<Voter>, logrun_wire::DecodeError> {
+    let record = VotersRecord::decode_exact(value, 0)?;
+    let endpoint =
+        |e: &voters_record::Endpoint| VoterEndpoint { name: e.name.detached(), host: e.host.detached(), port: e.port };
+    let voter = |v: &voters_record::Voter| Voter {
+        id: NodeId(v.voter_id),
+        directory_id: v.voter_directory_id,
+        endpoints: v.endpoints.iter().map(endpoint).collect(),
+    };
+    Ok(record.voters.iter().map(voter).collect())
 }

@@ -1,4 +1,4 @@
-//! The metadata log of a KRaft quorum of one voter, in Kafka's files (KIP-595, KIP-630, KIP-853).
+//! The metadata log of a KRaft quorum of one voter, and its copies on brokers, in Kafka's files (KIP-595, KIP-630, KIP-853).
 //!
 //! ```text
 //! __cluster_metadata-0/
@@ -13,20 +13,27 @@
 //! | Resigned  | [`MetadataLog::open`]  | [`MetadataLog::become_leader`]: the epoch rises by one |
 //! | Leader    | `become_leader`        | the end of the process                              |
 //!
-//! With one voter a record is committed when it is on the device. Absent here: votes and fetches between
-//! voters, and what the records mean.
+//! With one voter a record is committed when it is on the device. A broker's copy is an observer's: [`Observer`] decides
+//! what it asks whom and what becomes of the answers, [`MetadataLog`] does it. Absent here: votes, fetches between voters,
+//! the network, and what the records mean.
 
 mod batches;
 mod bootstrap;
 mod control;
+mod follow;
 mod metadata_log;
+mod observer;
 mod quorum_state;
+mod serve;
 mod snapshot;
 
 pub use bootstrap::{BOOTSTRAP_CHECKPOINT, read_bootstrap, write_bootstrap};
 pub use control::{Voter, VoterEndpoint};
+pub use follow::Position;
 pub use metadata_log::{CommittedBatch, MetadataLog, RaftConfig};
+pub use observer::{Ask, Effect, Event, Leader, Node, Observer, ObserverConfig};
 pub use quorum_state::QuorumState;
+pub use serve::{FetchAnswer, FetchQuestion, SnapshotPiece};
 pub use snapshot::SnapshotId;
 
 use std::path::PathBuf;
@@ -60,6 +67,14 @@ pub enum RaftError {
         "the metadata log is of a quorum of the voters {voters:?}; this node is {node}, and a quorum of several voters can't be run yet"
     )]
     OtherVoters { voters: Vec<i32>, node: i32 },
+    #[error(
+        "node {node} is among the voters {voters:?} of the metadata log that it has here, and is to be a broker only: give it another node.id and log.dirs, or add controller to process.roles"
+    )]
+    IsVoter { voters: Vec<i32>, node: i32 },
+    #[error(
+        "the controllers' metadata ends at offset {offset}, below what this node knows to be committed ({committed}): they have lost metadata or are of another cluster; restore them, or give this node empty log.dirs"
+    )]
+    CommittedGone { offset: i64, committed: i64 },
     #[error("node {node} leads no epoch yet")]
     NotLeader { node: i32 },
 }

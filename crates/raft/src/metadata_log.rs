@@ -1,4 +1,5 @@
-//! [`MetadataLog`]: formatting, loading, leading, appending, snapshots.
+//! [`MetadataLog`]: formatting, loading, leading, appending, snapshots. What an observer does with it is in `follow.rs`,
+//! what a leader reads of it for others in `serve.rs`.
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,7 @@ const SNAPSHOTS_KEPT: usize = 2;
 /// What the metadata log is told by the configuration.
 #[derive(Clone, Debug)]
 pub struct RaftConfig {
+    /// This node; one that only observes listens nowhere for the quorum.
     pub voter: Voter,
     /// `metadata.log.segment.bytes`
     pub segment_bytes: u64,
@@ -42,20 +44,32 @@ pub struct CommittedBatch {
     pub records: Vec<MetadataRecord>,
 }
 
+/// What the quorum's control records have said so far.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// The voters in the log, as they are from `kraft.version` 1 on. A quorum of voters that only the configuration names
+    /// (`controller.quorum.voters`) is of version 0.
+    pub(crate) voters: Vec<Voter>,
+    last_timestamp: TimestampMs,
+}
+
 /// The metadata log of this node.
 #[derive(Debug)]
 pub struct MetadataLog {
-    io: Io,
-    dir: PathBuf,
-    config: RaftConfig,
-    log: Log,
-    state: QuorumState,
-    leading: bool,
-    /// Whether the voters are in the log, as they are from `kraft.version` 1 on. A quorum of voters that only the
-    /// configuration names (`controller.quorum.voters`) is of version 0.
-    has_voters: bool,
-    bytes_since_snapshot: u64,
-    last_timestamp: TimestampMs,
+    pub(crate) io: Io,
+    pub(crate) dir: PathBuf,
+    pub(crate) config: RaftConfig,
+    pub(crate) log: Log,
+    pub(crate) state: QuorumState,
+    pub(crate) leading: bool,
+    pub(crate) known: Known,
+    /// The snapshots that there are, the oldest first.
+    pub(crate) snapshots: Vec<SnapshotId>,
+    /// Everything below is committed.
+    pub(crate) high_watermark: Offset,
+    /// Everything below was handed to whoever replays.
+    pub(crate) applied: Offset,
+    pub(crate) bytes_since_snapshot: u64,
 }
 
 impl MetadataLog {
@@ -81,7 +95,8 @@ impl MetadataLog {
         Ok(true)
     }
 
-    /// Opens the metadata log in `log_dir` and hands every committed batch to `replay`, the latest snapshot's first.
+    /// Opens the metadata log in `log_dir` as the one voter and hands every committed batch to `replay`, the latest
+    /// snapshot's first.
     pub fn open(
         env: &LogEnv,
         log_dir: &Path,
@@ -90,6 +105,29 @@ impl MetadataLog {
         now: Now,
         mut replay: impl FnMut(CommittedBatch) -> Result<(), RaftError>,
     ) -> Result<Self, RaftError> {
+        let mut this = Self::open_files(env, log_dir, config, state, now, Durability::Sync, &mut replay)?;
+        // What one voter has written is committed.
+        this.replay_to(this.log.log_end_offset(), &mut replay)?;
+        this.high_watermark = this.applied;
+        let node = this.config.voter.id;
+        let voters = &this.known.voters;
+        if !voters.is_empty() && !voters.iter().map(|v| v.id).eq([node]) {
+            let voters = voters.iter().map(|v| v.id.get()).collect();
+            return Err(RaftError::OtherVoters { voters, node: node.get() });
+        }
+        Ok(this)
+    }
+
+    /// Opens the files and hands the latest snapshot, which is committed in any case, to `replay`.
+    pub(crate) fn open_files(
+        env: &LogEnv,
+        log_dir: &Path,
+        config: RaftConfig,
+        state: OpenState,
+        now: Now,
+        durability: Durability,
+        replay: &mut dyn FnMut(CommittedBatch) -> Result<(), RaftError>,
+    ) -> Result<Self, RaftError> {
         let io = env.io.clone();
         let dir = log_dir.join(METADATA_DIR);
         let disk = &*io.disk;
@@ -97,79 +135,28 @@ impl MetadataLog {
             segment_bytes: config.segment_bytes,
             retention_ms: -1,
             retention_bytes: -1,
-            durability: Durability::Sync,
+            durability,
             max_message_bytes: 8 << 20,
             ..LogConfig::default()
         };
         let snapshots = snapshot::list(disk, &dir)?;
-        let start = snapshots.last().copied();
         let (mut log, _) = Log::open(env, &dir, log_config, state, now)?;
         log.set_topic_id(Uuid::ONE)?;
         let quorum_state = QuorumState::read(disk, &dir)?;
-        let mut voters = Vec::new();
-        let mut last_timestamp = TimestampMs::NONE;
-        let mut from = log.log_start_offset();
-        if let Some(id) = start {
-            let (records, named) = snapshot::read(disk, &dir, id)?;
-            voters = named;
+        let mut known = Known::default();
+        let mut applied = log.log_start_offset();
+        if let Some(id) = snapshots.last().copied() {
+            let (records, voters) = snapshot::read(disk, &dir, id)?;
+            known.voters = voters;
             if log.log_end_offset() < id.end_offset {
                 log.truncate_fully_and_start_at(id.end_offset, now)?;
             }
-            from = id.end_offset.max(log.log_start_offset());
+            applied = id.end_offset.max(log.log_start_offset());
             if !records.is_empty() {
                 let last_offset = MetadataOffset(id.end_offset.get() - 1);
                 replay(CommittedBatch { last_offset, epoch: id.epoch, timestamp: TimestampMs::NONE, records })?;
             }
         }
-        let end = log.log_end_offset();
-        let mut bytes_since_snapshot = 0;
-        while from < end {
-            let read = log.read(from, end, LOAD_BYTES, true)?;
-            if read.bytes == 0 {
-                break;
-            }
-            bytes_since_snapshot += read.bytes as u64;
-            batches::decode_all(read.slices.concat().into(), |batch| {
-                if batch.last_offset < from {
-                    return Ok(());
-                }
-                last_timestamp = batch.timestamp;
-                match batch.contents {
-                    // A snapshot may end inside a batch: what it holds is not replayed again.
-                    Contents::Data(mut records) if batch.base_offset < from => {
-                        let known = from.distance_from(batch.base_offset).unsigned_abs() as usize;
-                        records.drain(..known.min(records.len()));
-                        replay(CommittedBatch {
-                            last_offset: MetadataOffset(batch.last_offset.get()),
-                            epoch: RaftEpoch(batch.epoch.get()),
-                            timestamp: batch.timestamp,
-                            records,
-                        })
-                    }
-                    Contents::Data(records) => replay(CommittedBatch {
-                        last_offset: MetadataOffset(batch.last_offset.get()),
-                        epoch: RaftEpoch(batch.epoch.get()),
-                        timestamp: batch.timestamp,
-                        records,
-                    }),
-                    Contents::Control(control) => {
-                        for (kind, value) in control {
-                            if kind == ControlRecordType::KRaftVoters {
-                                voters = control::voter_ids(value)
-                                    .map_err(|e| RaftError::record(batch.base_offset.get(), e))?;
-                            }
-                        }
-                        Ok(())
-                    }
-                }
-            })?;
-            from = read.next_offset;
-        }
-        let node = config.voter.id.get();
-        if !voters.is_empty() && voters != [node] {
-            return Err(RaftError::OtherVoters { voters, node });
-        }
-        let has_voters = !voters.is_empty();
         Ok(Self {
             io,
             dir,
@@ -177,10 +164,60 @@ impl MetadataLog {
             log,
             state: quorum_state,
             leading: false,
-            has_voters,
-            bytes_since_snapshot,
-            last_timestamp,
+            known,
+            snapshots,
+            high_watermark: applied,
+            applied,
+            bytes_since_snapshot: 0,
         })
+    }
+
+    /// Hands the batches from where the last call ended up to `end` to `replay`.
+    pub(crate) fn replay_to(
+        &mut self,
+        end: Offset,
+        replay: &mut dyn FnMut(CommittedBatch) -> Result<(), RaftError>,
+    ) -> Result<(), RaftError> {
+        while self.applied < end {
+            let from = self.applied;
+            let read = self.log.read(from, end, LOAD_BYTES, true)?;
+            if read.bytes == 0 {
+                break;
+            }
+            self.bytes_since_snapshot += read.bytes as u64;
+            let known = &mut self.known;
+            batches::decode_all(read.slices.concat().into(), |batch| {
+                if batch.last_offset < from {
+                    return Ok(());
+                }
+                known.last_timestamp = batch.timestamp;
+                let mut records = match batch.contents {
+                    Contents::Data(records) => records,
+                    Contents::Control(control) => {
+                        for (kind, value) in control {
+                            if kind == ControlRecordType::KRaftVoters {
+                                known.voters = control::voters(value)
+                                    .map_err(|e| RaftError::record(batch.base_offset.get(), e))?;
+                            }
+                        }
+                        return Ok(());
+                    }
+                };
+                // A snapshot may end inside a batch: what it holds is not replayed again.
+                if batch.base_offset < from {
+                    let done = from.distance_from(batch.base_offset).unsigned_abs() as usize;
+                    records.drain(..done.min(records.len()));
+                }
+                replay(CommittedBatch {
+                    last_offset: MetadataOffset(batch.last_offset.get()),
+                    epoch: RaftEpoch(batch.epoch.get()),
+                    timestamp: batch.timestamp,
+                    records,
+                })
+            })?;
+            self.applied = read.next_offset;
+        }
+        Ok(())
     }
 
     /// Begins the next epoch as its leader. Nothing of the epoch is written before the epoch itself is remembered.
@@ -198,7 +235,7 @@ impl MetadataLog {
         let mut records = vec![control::leader_change(self.config.voter.id)?];
         if self.log.log_end_offset() == Offset::ZERO {
             records.extend(control::quorum(std::slice::from_ref(&self.config.voter))?);
-            self.has_voters = true;
+            self.known.voters = vec![self.config.voter.clone()];
         }
         let base = self.log.log_end_offset();
         let leader_epoch = LeaderEpoch(epoch.get());
@@ -206,6 +243,7 @@ impl MetadataLog {
         let batch = batches::control(base, leader_epoch, now.wall, &records)?;
         self.log.append(&[batch], now)?;
         self.log.flush(now)?;
+        self.high_watermark = self.log.log_end_offset();
         info!(%epoch, offset = %self.log.log_end_offset(), "leads the metadata quorum");
         Ok(epoch)
     }
@@ -226,7 +264,7 @@ impl MetadataLog {
         let batches = batches::data_split(base, epoch, now.wall, metadata_version, &records, BATCH_BYTES_MAX)?;
         let appended = self.log.append(&batches, now)?;
         self.bytes_since_snapshot += appended.bytes as u64;
-        self.last_timestamp = now.wall;
+        self.known.last_timestamp = now.wall;
         let committed = CommittedBatch {
             last_offset: MetadataOffset(appended.last_offset.get()),
             epoch: self.state.leader_epoch,
@@ -248,7 +286,22 @@ impl MetadataLog {
 
     /// The finalized level of the feature `kraft.version`, which is no record of the metadata.
     pub fn kraft_version(&self) -> i16 {
-        if self.has_voters { control::KRAFT_VERSION } else { 0 }
+        if self.known.voters.is_empty() { 0 } else { control::KRAFT_VERSION }
+    }
+
+    /// Everything below `end` is on the device, and so committed.
+    pub fn committed(&mut self, end: Offset) {
+        self.high_watermark = self.high_watermark.max(end);
+    }
+
+    /// The first offset that is not known to be committed.
+    pub fn high_watermark(&self) -> Offset {
+        self.high_watermark
+    }
+
+    /// The voters that the log names; none in a quorum that only the configuration names.
+    pub fn voters(&self) -> &[Voter] {
+        &self.known.voters
     }
 
     /// This node as a voter of the quorum.
@@ -269,22 +322,22 @@ impl MetadataLog {
         let disk = &*self.io.disk;
         let records = image.to_records();
         let contents = Snapshot {
-            voters: std::slice::from_ref(&self.config.voter),
+            voters: &self.known.voters,
             metadata_version: version,
             records: &records,
             last_contained: image.provenance.timestamp,
         };
         snapshot::write(disk, &self.dir, id, &contents, now.wall)?;
-        self.has_voters = true;
         self.bytes_since_snapshot = 0;
-        let all = snapshot::list(disk, &self.dir)?;
-        let (old, kept) = all.split_at(all.len().saturating_sub(SNAPSHOTS_KEPT));
-        if let Some(oldest) = kept.first() {
+        self.snapshots = snapshot::list(disk, &self.dir)?;
+        let old = self.snapshots.len().saturating_sub(SNAPSHOTS_KEPT);
+        let old: Vec<SnapshotId> = self.snapshots.drain(..old).collect();
+        if let Some(oldest) = self.snapshots.first() {
             self.log.set_log_start_offset(oldest.end_offset)?;
             self.log.delete_old_segments(self.log.log_end_offset(), now)?;
         }
         for id in old {
-            snapshot::remove(disk, &self.dir, *id)?;
+            snapshot::remove(disk, &self.dir, id)?;
         }
         info!(end_offset = %id.end_offset, "wrote a snapshot of the metadata");
         Ok(id)

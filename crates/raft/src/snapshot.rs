@@ -59,7 +59,7 @@ pub fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<SnapshotId>, RaftError> {
 }
 
 /// A snapshot's metadata records, and the voters that it names.
-pub type RecordsAndVoters = (Vec<MetadataRecord>, Vec<i32>);
+pub type RecordsAndVoters = (Vec<MetadataRecord>, Vec<Voter>);
 
 /// What the snapshot holds.
 pub fn read(disk: &dyn Disk, dir: &Path, id: SnapshotId) -> Result<RecordsAndVoters, RaftError> {
@@ -83,7 +83,7 @@ pub fn read_file(disk: &dyn Disk, path: &Path) -> Result<Option<RecordsAndVoters
                     match kind {
                         ControlRecordType::SnapshotFooter => whole = true,
                         ControlRecordType::KRaftVoters => {
-                            voters = control::voter_ids(value).map_err(|e| RaftError::record(0, e))?;
+                            voters = control::voters(value).map_err(|e| RaftError::record(0, e))?;
                         }
                         _ => {}
                     }
@@ -145,7 +145,7 @@ pub fn write_file(
     built.push(batches::control(next, epoch, now, &[control::snapshot_footer()?])?);
 
     let path = dir.join(name);
-    let part = dir.join(format!("{name}.part"));
+    let part = part_of(dir, name);
     let io = |source| RaftError::Io { action: "write", path: path.clone(), source };
     let file = disk.open(&part, OpenMode::Create).map_err(io)?;
     file.set_len(0).map_err(io)?;
@@ -157,6 +157,58 @@ pub fn write_file(
     file.sync_data().map_err(io)?;
     disk.rename(&part, &path).map_err(io)?;
     disk.sync_dir(dir).map_err(io)
+}
+
+/// A piece of a snapshot's bytes from `position` on, and how many bytes it has; `None` if there is no such snapshot.
+pub fn piece(
+    disk: &dyn Disk,
+    dir: &Path,
+    id: SnapshotId,
+    position: u64,
+    max_bytes: usize,
+) -> Result<Option<(u64, Vec<u8>)>, RaftError> {
+    let path = id.path(dir);
+    let io = |source| RaftError::Io { action: "read", path: path.clone(), source };
+    let file = match disk.open(&path, OpenMode::Read) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(io(e)),
+    };
+    let size = file.len().map_err(io)?;
+    let left = usize::try_from(size.saturating_sub(position)).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; left.min(max_bytes)];
+    let read = file.read_at(position, &mut bytes).map_err(io)?;
+    bytes.truncate(read);
+    Ok(Some((size, bytes)))
+}
+
+/// Writes a piece of a snapshot that another node has, at its place; with the first one the file begins anew.
+pub fn write_piece(disk: &dyn Disk, dir: &Path, id: SnapshotId, position: u64, bytes: &[u8]) -> Result<(), RaftError> {
+    let path = part_of(dir, &id.file_name());
+    let io = |source| RaftError::Io { action: "write", path: path.clone(), source };
+    let file = disk.open(&path, OpenMode::Create).map_err(io)?;
+    if position == 0 {
+        file.set_len(0).map_err(io)?;
+    }
+    file.write_all_at(position, &[IoSlice::new(bytes)]).map_err(io)
+}
+
+/// Checks a snapshot that was written in pieces and gives it its name; on the device when this returns.
+pub fn install(disk: &dyn Disk, dir: &Path, id: SnapshotId) -> Result<RecordsAndVoters, RaftError> {
+    let part = part_of(dir, &id.file_name());
+    let missing = || RaftError::Snapshot { path: part.clone(), reason: "it is gone".into() };
+    let contents = read_file(disk, &part)?.ok_or_else(missing)?;
+    let path = id.path(dir);
+    let io = |source| RaftError::Io { action: "write", path: path.clone(), source };
+    disk.open(&part, OpenMode::Write).and_then(|file| file.sync_data()).map_err(io)?;
+    disk.rename(&part, &path).map_err(io)?;
+    disk.sync_dir(dir).map_err(io)?;
+    Ok(contents)
+}
+
+/// Where a snapshot is until it is whole.
+fn part_of(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.part"))
 }
 
 /// Removes a snapshot and what an interrupted write has left.

@@ -14,7 +14,8 @@
 //!
 //! One implementation for consumers and replicas; the partition decides the bounds. It waits until
 //! `min_bytes` are there, a partition has an error, or `max_wait_ms` has passed. The first record batch
-//! found is returned whole even if it is larger than every limit, so that a consumer always gets on.
+//! found is returned whole even if it is larger than every limit, so that a consumer always gets on. On controllers'
+//! listeners it is the metadata log that is fetched: see `crate::quorum`.
 
 use std::sync::Arc;
 
@@ -28,9 +29,10 @@ use logrun_wire::{ErrorCode, Records};
 
 use super::find_topic;
 use crate::Broker;
-use crate::context::RequestContext;
+use crate::context::{ListenerKind, RequestContext};
 use crate::errors::{Failure, code_of_session_error};
 use crate::partitions::{FetchRead, Fetcher, Partition, PlannedRead, ReadRecords};
+use crate::quorum;
 use crate::waiting::Waiter;
 
 /// What one look at a partition found.
@@ -57,6 +59,9 @@ impl Look {
 }
 
 pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: FetchRequest) -> FetchResponse {
+    if context.listener.kind == ListenerKind::Controller {
+        return quorum::fetch(broker, context, request).await;
+    }
     let by_id = context.api_version >= 13;
     let now = broker.io().clock.now();
     let replica = match request.replica_state.replica_id {

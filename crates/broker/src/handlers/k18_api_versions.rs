@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use logrun_client::Versions;
 use logrun_metadata::Feature;
 use logrun_metadata::features::KRAFT_VERSION;
 use logrun_wire::ErrorCode;
@@ -16,6 +17,7 @@ use logrun_wire::messages::api_versions_response::{
 use crate::Broker;
 use crate::api::APIS;
 use crate::context::{ListenerKind, RequestContext};
+use crate::controller::within;
 
 pub async fn handle(
     broker: &Arc<Broker>,
@@ -28,13 +30,17 @@ pub async fn handle(
         return ApiVersionsResponse { error_code: ErrorCode::InvalidRequest.code(), ..Default::default() };
     }
     let image = broker.image();
+    // What is sent on to controllers elsewhere is served as far as they serve it.
+    let theirs = match broker.controller().remote() {
+        Some(remote) => remote.versions().await,
+        None => None,
+    };
     let supported = Feature::served().filter(|f| context.api_version >= 4 || f.min > 0);
     // The quorum's own version is a control record of its log and not in the image; level 0 is none.
-    let kraft =
-        Some((KRAFT_VERSION.into(), broker.controller().quorum().kraft_version)).filter(|(_, level)| *level > 0);
+    let kraft = Some((KRAFT_VERSION.into(), broker.controller().kraft_version())).filter(|(_, level)| *level > 0);
     let finalized = image.features.iter().map(|(name, level)| (name.clone(), *level)).chain(kraft);
     ApiVersionsResponse {
-        api_keys: api_keys(context.listener.kind),
+        api_keys: api_keys(context.listener.kind, theirs.as_ref()),
         supported_features: supported
             .map(|f| SupportedFeatureKey {
                 name: f.name.into(),
@@ -66,9 +72,16 @@ pub fn unsupported_version() -> ApiVersionsResponse {
     }
 }
 
-fn api_keys(kind: ListenerKind) -> Vec<ApiVersion> {
-    let served = APIS.iter().filter(|a| kind == ListenerKind::Broker || a.on_controller);
-    served.map(|a| version(a.key.code(), a.advertised_min, a.max)).collect()
+fn api_keys(kind: ListenerKind, controllers: Option<&Versions>) -> Vec<ApiVersion> {
+    let served = APIS.iter().filter(|a| a.is_on(kind));
+    let versions = served.filter_map(|a| {
+        let range = match controllers {
+            Some(theirs) if a.is_forwarded => within(theirs, a.key, a.advertised_min, a.max),
+            _ => Some((a.advertised_min, a.max)),
+        };
+        range.map(|(min, max)| version(a.key.code(), min, max))
+    });
+    versions.collect()
 }
 
 fn version(api_key: i16, min_version: i16, max_version: i16) -> ApiVersion {

@@ -2,7 +2,7 @@
 //!
 //! Version 1 adds when each replica fetched and was caught up last, version 2 the voters' directories and addresses.
 //! Any topic but the metadata's is UNKNOWN_TOPIC_OR_PARTITION. The leader has fetched from itself just now; in a
-//! quorum of one there is nobody else.
+//! quorum of one the others are observers, which is what brokers are.
 
 use std::sync::Arc;
 
@@ -14,12 +14,10 @@ use logrun_wire::messages::describe_quorum_response::{
     DescribeQuorumResponse, Listener, Node, PartitionData, ReplicaState, TopicData,
 };
 
+use super::METADATA_TOPIC;
 use crate::Broker;
 use crate::context::RequestContext;
-use crate::controller::Quorum;
-
-/// The one topic whose replicas are the quorum.
-const METADATA_TOPIC: &str = "__cluster_metadata";
+use crate::controller::{Observed, Quorum};
 
 pub async fn handle(
     broker: &Arc<Broker>,
@@ -29,7 +27,11 @@ pub async fn handle(
     if !asks_for_metadata(&request.topics) {
         return unknown(context.api_version, request.topics);
     }
-    let quorum = broker.controller().quorum();
+    let Some(quorum) = broker.controller().quorum() else {
+        // The controllers are elsewhere, and none has answered.
+        let (error_code, error_message) = (ErrorCode::RequestTimedOut.code(), None);
+        return DescribeQuorumResponse { error_code, error_message, ..Default::default() };
+    };
     described(context.api_version, quorum, &broker.image(), broker.now().wall)
 }
 
@@ -42,12 +44,21 @@ fn described(version: i16, quorum: Quorum, image: &MetadataImage, now: Timestamp
         last_caught_up_timestamp: now.get(),
         ..Default::default()
     };
+    let observer = |o: &Observed| ReplicaState {
+        replica_id: o.id.get(),
+        replica_directory_id: if version >= 2 { o.directory_id } else { Uuid::ZERO },
+        log_end_offset: o.log_end_offset.get(),
+        last_fetch_timestamp: o.last_fetch.get(),
+        last_caught_up_timestamp: o.last_caught_up.get(),
+        ..Default::default()
+    };
     let partition = PartitionData {
         leader_id: quorum.leader_id.get(),
         leader_epoch: quorum.leader_epoch.get(),
         // With one voter what is published is what is committed.
         high_watermark: image.provenance.offset.get() + 1,
         current_voters: vec![voter],
+        observers: quorum.observers.iter().map(observer).collect(),
         error_message: no_message(version),
         ..Default::default()
     };
@@ -113,10 +124,17 @@ mod tests {
             leader_epoch: RaftEpoch(3),
             log_end_offset: MetadataOffset(20),
             kraft_version: 1,
+            observers: vec![Observed {
+                id: NodeId(5),
+                directory_id: Uuid::from_random(8).unwrap(),
+                log_end_offset: MetadataOffset(19),
+                last_fetch: TimestampMs(4),
+                last_caught_up: TimestampMs::NONE,
+            }],
         };
         let image = MetadataImage::empty("c");
         for version in 0..=2 {
-            let response = described(version, quorum, &image, TimestampMs(5));
+            let response = described(version, quorum.clone(), &image, TimestampMs(5));
             response.to_bytes(version).unwrap();
             let voter = &response.topics[0].partitions[0].current_voters[0];
             assert_eq!((voter.log_end_offset, voter.replica_directory_id.is_zero()), (20, version < 2));

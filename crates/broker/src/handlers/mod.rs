@@ -32,10 +32,18 @@ pub mod k45_alter_partition_reassignments;
 pub mod k46_list_partition_reassignments;
 pub mod k47_offset_delete;
 pub mod k55_describe_quorum;
+pub mod k56_alter_partition;
 pub mod k57_update_features;
+pub mod k58_envelope;
+pub mod k59_fetch_snapshot;
 pub mod k60_describe_cluster;
 pub mod k61_describe_producers;
+pub mod k62_broker_registration;
+pub mod k63_broker_heartbeat;
 pub mod k64_unregister_broker;
+pub mod k67_allocate_producer_ids;
+pub mod k70_controller_registration;
+pub mod k73_assign_replicas_to_dirs;
 pub mod k74_list_config_resources;
 pub mod k75_describe_topic_partitions;
 
@@ -48,6 +56,8 @@ use crate::Broker;
 use crate::context::RequestContext;
 use crate::errors::Failure;
 
+/// The topic whose one partition is the metadata log.
+pub const METADATA_TOPIC: &str = "__cluster_metadata";
 /// "Not asked for" in a field of authorized operations.
 pub const NO_OPERATIONS: i32 = i32::MIN;
 /// All operations on a topic as a bit set (`AclOperation` codes): without an authorizer everybody may everything.

@@ -18,6 +18,7 @@ pub use topics::register;
 
 /// Brings this broker to a new image.
 pub async fn publish(broker: &Arc<Broker>, published: Published) {
+    let _one_at_a_time = broker.publishing().lock().await;
     let Published { base, image, changes } = published;
     broker.set_image(image.clone());
     // While the node starts, or without the broker's role, there is nobody to tell.
@@ -31,6 +32,7 @@ pub async fn publish(broker: &Arc<Broker>, published: Published) {
 /// Takes every partition of the present image that this broker holds, and sets aside what belongs to none. From then on
 /// images are acted on as they come.
 pub(crate) async fn take_all(broker: &Arc<Broker>) {
+    let _one_at_a_time = broker.publishing().lock().await;
     let image = broker.image();
     let mut changes = Changes::default();
     for topic in image.topics.iter() {

@@ -2,7 +2,7 @@
 
 use crate::key::DefaultValue::{Null, Required, Text};
 use crate::key::Valid::{Any, AtLeast, Items, SomeItemsOf};
-use crate::key::Why::{Acls, JavaClass, Needless, OneProcess, Threads};
+use crate::key::Why::{Acls, JavaClass, Needless, Threads};
 use crate::key::{ACTIVE, ConfigKey, broker_options, no};
 
 #[rustfmt::skip]
@@ -17,11 +17,11 @@ pub(super) static OPTIONS: &[ConfigKey] = broker_options![
      "Where the broker stands (a rack, a zone). Replicas of a partition are spread over racks, and consumers may read from a near one."),
     ("broker.heartbeat.interval.ms", Int, Text("2000"), Any, Medium, ReadOnly, ACTIVE,
      "How often the broker tells the controller that it lives."),
-    ("broker.session.timeout.ms", Int, Text("9000"), Any, Medium, ReadOnly, no(OneProcess),
+    ("broker.session.timeout.ms", Int, Text("9000"), Any, Medium, ReadOnly, ACTIVE,
      "After how long without a heartbeat the controller fences a broker."),
-    ("initial.broker.registration.timeout.ms", Int, Text("60000"), Any, Medium, ReadOnly, no(OneProcess),
+    ("initial.broker.registration.timeout.ms", Int, Text("60000"), Any, Medium, ReadOnly, ACTIVE,
      "How long a starting broker tries to register with the controller before it gives up."),
-    ("controlled.shutdown.enable", Boolean, Text("true"), Any, Medium, ReadOnly, no(OneProcess),
+    ("controlled.shutdown.enable", Boolean, Text("true"), Any, Medium, ReadOnly, ACTIVE,
      "Whether a stopping broker first hands over its leaders."),
     ("server.max.startup.time.ms", Long, Text("9223372036854775807"), AtLeast(0), Medium, ReadOnly, no(Needless),
      "A limit on the time to start; Kafka has it for its tests.", internal),
@@ -29,7 +29,7 @@ pub(super) static OPTIONS: &[ConfigKey] = broker_options![
      "Threads for odd jobs in Kafka."),
     ("num.io.threads", Int, Text("8"), AtLeast(1), High, ClusterWide, no(Threads),
      "Threads that handle requests in Kafka, disk work included."),
-    ("request.timeout.ms", Int, Text("30000"), Any, High, ReadOnly, no(OneProcess),
+    ("request.timeout.ms", Int, Text("30000"), Any, High, ReadOnly, ACTIVE,
      "How long the node waits for an answer from another node before it tries again."),
     ("delete.topic.enable", Boolean, Text("true"), Any, High, ReadOnly, ACTIVE,
      "Whether topics can be deleted. When false, DeleteTopics is refused."),

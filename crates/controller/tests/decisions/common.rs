@@ -26,6 +26,7 @@ pub fn config() -> ControllerConfig {
         cluster_id: CLUSTER.into(),
         num_partitions: 1,
         default_replication_factor: 1,
+        replicas_max: None,
         delete_topic_enable: true,
         schema: Arc::new(AnyConfig),
     }
@@ -83,7 +84,7 @@ impl World {
             want_shut_down,
             ..Default::default()
         };
-        let command = Command::BrokerHeartbeat { request, lowest_active_offset: None };
+        let command = Command::BrokerHeartbeat { request, others_caught_up: true };
         match self.run(&format!("heartbeat of broker {broker}, wants to stop: {want_shut_down}"), command) {
             Reply::BrokerHeartbeat(r) => r,
             other => panic!("{other:?}"),

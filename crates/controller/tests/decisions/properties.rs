@@ -68,7 +68,7 @@ fn command(w: &World, n: usize, step: Step) -> Command {
                 want_shut_down,
                 ..Default::default()
             },
-            lowest_active_offset: None,
+            others_caught_up: true,
         },
         Step::Fence(b) => Command::FenceBroker { broker_id: NodeId(b), broker_epoch: epoch(b) },
         Step::Unregister(b) => {

@@ -52,6 +52,7 @@ pub fn load(env: &LogEnv, dir: &Path, config: RaftConfig, clean_shutdown: bool) 
         cluster_id: CLUSTER.into(),
         num_partitions: 1,
         default_replication_factor: 1,
+        replicas_max: None,
         delete_topic_enable: true,
         schema: Arc::new(AnyConfig),
     };
@@ -130,7 +131,7 @@ impl Loaded {
             current_metadata_offset: self.log.end_offset().get(),
             ..Default::default()
         };
-        self.run(Command::BrokerHeartbeat { request, lowest_active_offset: None }).await.map(|_| ())
+        self.run(Command::BrokerHeartbeat { request, others_caught_up: true }).await.map(|_| ())
     }
 
     pub async fn create(&mut self, name: &str, partitions: i32, id: u128) -> Result<(), RaftError> {
