@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use logrun_testkit::{Product, Running, Scratch, free_port_pair, probe};
+use logrun_testkit::{Product, Running, Scratch, free_port_pair, judge, probe};
 use logrun_tests::logrun;
 use logrun_tests::wire::{Connection, batch};
 
@@ -48,8 +48,8 @@ impl Cluster {
         self.scratch.join(&format!("data-{node}"))
     }
 
-    /// Starts node 1 as the controller, any other as a broker of it; `extra` are further lines of its configuration.
-    fn spawn(&self, node: usize, extra: &str) -> Running {
+    /// The configuration of node 1 as the controller, of any other as a broker of it, with further lines; where it is.
+    fn configure(&self, node: usize, extra: &str) -> PathBuf {
         let (role, listener) = if node == 1 { ("controller", "CONTROLLER") } else { ("broker", "PLAINTEXT") };
         let (port, controller) = (self.ports[node], self.ports[1]);
         let properties = format!(
@@ -69,12 +69,42 @@ impl Cluster {
         );
         let config = self.scratch.join(&format!("{node}.properties"));
         fs::write(&config, properties).expect("a configuration");
+        config
+    }
+
+    /// Starts a node with further lines of its configuration.
+    fn spawn(&self, node: usize, extra: &str) -> Running {
+        let mut command = Command::new(&self.binary);
+        command.arg("serve").arg("--config").arg(self.configure(node, extra));
+        self.run(node, command)
+    }
+
+    /// Starts a node of Apache Kafka's, formatted as `format` says.
+    fn spawn_apache(&self, node: usize, format: &[&str]) -> Running {
+        let config = self.configure(node, "").to_string_lossy().into_owned();
+        let formatted = apache("kafka.tools.StorageTool")
+            .args(["format", "--ignore-formatted", "-c", &config])
+            .args(format)
+            .stdout(Stdio::null())
+            .status();
+        assert!(formatted.expect("java runs").success(), "kafka-storage format failed");
+        let mut command = apache("kafka.Kafka");
+        command.arg(config);
+        self.run(node, command)
+    }
+
+    fn run(&self, node: usize, mut command: Command) -> Running {
         let log = File::options().create(true).append(true).open(self.scratch.join(&format!("{node}.log")));
         let log = log.expect("a log");
-        let mut command = Command::new(&self.binary);
-        command.arg("serve").arg("--config").arg(config).current_dir(self.scratch.path());
+        command.current_dir(self.scratch.path());
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
         Running::of(command.spawn().expect("it starts"), self.addr(node))
+    }
+
+    fn cluster_id(&self, node: usize) -> String {
+        let text = fs::read_to_string(self.data(node).join("meta.properties")).expect("meta.properties");
+        let id = text.lines().find_map(|l| l.strip_prefix("cluster.id="));
+        id.expect("a cluster").to_owned()
     }
 
     fn controller(&self) -> Running {
@@ -133,6 +163,18 @@ impl Cluster {
     }
 }
 
+/// A program of Apache Kafka's, from the jars that the judge's script keeps.
+fn apache(class: &str) -> Command {
+    let script = judge().expect("Apache Kafka: KAFKA_JUDGE or ../shared/kafka/kafka");
+    assert!(Command::new(&script).arg("setup").stdout(Stdio::null()).status().expect("it runs").success());
+    let home = std::env::var_os("PEER_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/peer-kafka")));
+    let jars = home.expect("HOME").join("lib-4.3.1/*");
+    let mut command = Command::new("java");
+    command.arg("-Xmx256m").arg("-cp").arg(jars).arg(class);
+    command
+}
+
 fn has_kcat() -> bool {
     if Command::new("kcat").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok() {
         return true;
@@ -160,11 +202,7 @@ fn one_controller_and_two_brokers() {
     let mut controller = cluster.controller();
     second.wait_ready(PATIENCE).unwrap_or_else(|e| panic!("{e}\n{}", cluster.logs()));
     let mut third = cluster.broker(3);
-    let meta = |node: usize| {
-        let text = fs::read_to_string(cluster.data(node).join("meta.properties")).expect("meta.properties");
-        text.lines().find(|l| l.starts_with("cluster.id=")).expect("a cluster").to_owned()
-    };
-    assert_eq!(BTreeSet::from([1, 2, 3].map(meta)).len(), 1);
+    assert_eq!(BTreeSet::from([1, 2, 3].map(|node| cluster.cluster_id(node))).len(), 1);
 
     // Topics made by either are known to both, and spread over them.
     cluster.connection(2).create_topic("spread", 6).expect("created");
@@ -254,4 +292,66 @@ fn what_does_not_belong_together_is_told_in_a_sentence() {
     let controller = cluster.ports[1];
     let voters = format!("controller.quorum.bootstrap.servers=\ncontroller.quorum.voters=9@127.0.0.1:{controller}");
     ends_with(2, &voters, "controller.quorum.voters names the nodes [9]");
+}
+
+/// What clients do with two brokers, nodes 2 and 3, whoever they and their controller are.
+fn clients_use(cluster: &Cluster) {
+    cluster.connection(2).create_topic("mixed", 6).expect("created");
+    let known = |node| {
+        let leaders = cluster.leaders(node, "mixed");
+        !leaders.is_empty() && leaders.iter().all(|l| *l > 0)
+    };
+    cluster.until("both know who leads", || known(2) && known(3));
+    let leaders: BTreeSet<i32> = cluster.leaders(3, "mixed").into_iter().collect();
+    assert_eq!(leaders, BTreeSet::from([2, 3]));
+    let lines: String = (0..100).map(|n| format!("{n}:{n}\n")).collect();
+    cluster.kcat(3, &["-P", "-t", "mixed", "-K:", "-X", "enable.idempotence=true"], &lines);
+    for node in [2, 3] {
+        let read = cluster.kcat(node, &["-C", "-t", "mixed", "-e", "-q", "-f", "%k:%s\\n"], "");
+        assert_eq!(sorted(&read), sorted(&lines), "through {node}");
+        let group = format!("g{node}");
+        let args = ["-G", &group, "-X", "auto.offset.reset=earliest", "-c", "100", "-q", "-f", "%k:%s\\n", "mixed"];
+        assert_eq!(sorted(&cluster.kcat(node, &args, "")), sorted(&lines), "group {group}");
+    }
+}
+
+#[test]
+#[ignore = "needs Apache Kafka"]
+fn brokers_of_apaches_controller() {
+    let cluster = Cluster::new("roles-apache-controller");
+    let mut controller = cluster.spawn_apache(1, &["-t", "MkU3OEVBNTcwNTJENDM2Qg", "--standalone"]);
+    let (mut second, mut third) = (cluster.broker(2), cluster.broker(3));
+    assert_eq!(cluster.cluster_id(2), "MkU3OEVBNTcwNTJENDM2Qg");
+    clients_use(&cluster);
+    let of_third = cluster.leaders(2, "mixed").iter().position(|l| *l == 3).expect("one is led by 3");
+    let (took, status) = third.terminate(PATIENCE).expect("it ends");
+    assert!(took < STOP && status.is_some_and(|s| s.success()), "{took:?} {status:?}\n{}", cluster.log(3));
+    assert_eq!(cluster.leaders(2, "mixed")[of_third], -1, "the controller let it go");
+    third = cluster.broker(3);
+    cluster.until("it leads again", || cluster.leaders(2, "mixed")[of_third] == 3);
+    third.kill().expect("killed");
+    cluster.until("the dead broker is fenced", || cluster.leaders(2, "mixed")[of_third] == -1);
+    let (took, _) = second.terminate(PATIENCE).expect("it ends");
+    assert!(took < STOP, "{took:?}\n{}", cluster.log(2));
+    controller.kill().expect("killed");
+}
+
+#[test]
+#[ignore = "needs Apache Kafka"]
+fn apaches_broker_beside_ours_under_our_controller() {
+    let cluster = Cluster::new("roles-apache-broker");
+    let mut controller = cluster.controller();
+    let mut second = cluster.broker(2);
+    let mut third = cluster.spawn_apache(3, &["-t", &cluster.cluster_id(1)]);
+    third.wait_ready(PATIENCE).unwrap_or_else(|e| panic!("{e}\n{}", cluster.logs()));
+    clients_use(&cluster);
+    let of_third = cluster.leaders(2, "mixed").iter().position(|l| *l == 3).expect("one is led by 3");
+    controller.kill().expect("killed");
+    let controller = cluster.controller();
+    cluster.until("topics can be made again", || cluster.connection(3).create_topic("after", 2).is_ok());
+    let (_, status) = third.terminate(PATIENCE).expect("it ends");
+    assert!(status.is_some(), "{}", cluster.log(3));
+    assert_eq!(cluster.leaders(2, "mixed")[of_third], -1, "the controller let it go");
+    second.kill().expect("killed");
+    drop(controller);
 }
