@@ -173,6 +173,7 @@ pub enum Why {
     Threads,
     Buffers,
     Purgatory,
+    OneEncoder,
     Needless,
 }
 
@@ -199,6 +200,7 @@ impl Why {
             Self::Threads => "Logrun's threads follow the machine's cores",
             Self::Buffers => "Logrun sizes its buffers by itself",
             Self::Purgatory => "Logrun has no purgatory to sweep",
+            Self::OneEncoder => "there is one LZ4 encoder, the fast one",
             Self::Needless => "Logrun has no need of it",
         }
     }

@@ -4,7 +4,7 @@ use crate::key::DefaultValue::{Null, Required, Text};
 use crate::key::Valid::{
     Any, AtLeast, Between, BetweenOrMinusOne, Items, NotEmpty, OffsetResetOrNone, OneOf, OneOfIgnoringCase,
 };
-use crate::key::Why::{Buffers, JavaClass, Metrics, Needless, NotYet, Telemetry};
+use crate::key::Why::{Buffers, JavaClass, Metrics, Needless, NotYet, OneEncoder, Telemetry};
 use crate::key::{ACTIVE, ConfigKey, broker_options, no, resource_options};
 
 /// Options of every client.
@@ -61,8 +61,8 @@ pub(super) static PRODUCER: &[ConfigKey] = resource_options![
      "How many bytes of records may wait to be sent; beyond that, sending waits up to `max.block.ms`."),
     ("compression.gzip.level", Int, Text("-1"), BetweenOrMinusOne(1, 9), [], ACTIVE,
      "The effort of gzip; -1 for its default."),
-    ("compression.lz4.level", Int, Text("9"), Between(1, 17), [], no(Needless),
-     "The effort of LZ4; taken, but there is one encoder, the fast one."),
+    ("compression.lz4.level", Int, Text("9"), Between(1, 17), [], no(OneEncoder),
+     "The effort of LZ4."),
     ("compression.type", String, Text("none"), OneOf(&["none", "gzip", "snappy", "lz4", "zstd"]), [], ACTIVE,
      "The codec of the batches."),
     ("compression.zstd.level", Int, Text("3"), Between(-131072, 22), [], ACTIVE,

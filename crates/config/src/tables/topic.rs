@@ -2,7 +2,7 @@
 
 use crate::key::DefaultValue::{Null, Text};
 use crate::key::Valid::{Any, AtLeast, Between, BetweenOrMinusOne, Fraction, ItemsOf, OneOf, ThrottledReplicas};
-use crate::key::Why::{Needless, Quotas, Replicas, TieredStorage};
+use crate::key::Why::{Needless, OneEncoder, Quotas, Replicas, TieredStorage};
 use crate::key::{ACTIVE, ConfigKey, broker_options, no, resource_options};
 
 #[rustfmt::skip]
@@ -13,7 +13,7 @@ pub(super) static OPTIONS: &[ConfigKey] = resource_options![
      "How records are kept: `producer` as they come, or always with the named codec, or `uncompressed`."),
     ("compression.gzip.level", Int, Text("-1"), BetweenOrMinusOne(1, 9), ["compression.gzip.level" * 1], ACTIVE,
      "The level when the broker compresses with gzip."),
-    ("compression.lz4.level", Int, Text("9"), Between(1, 17), ["compression.lz4.level" * 1], ACTIVE,
+    ("compression.lz4.level", Int, Text("9"), Between(1, 17), ["compression.lz4.level" * 1], no(OneEncoder),
      "The level when the broker compresses with lz4."),
     ("compression.zstd.level", Int, Text("3"), Between(-131_072, 22), ["compression.zstd.level" * 1], ACTIVE,
      "The level when the broker compresses with zstd."),

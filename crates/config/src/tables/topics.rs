@@ -2,7 +2,7 @@
 
 use crate::key::DefaultValue::Text;
 use crate::key::Valid::{Any, AtLeast, Between, BetweenOrMinusOne, OneOf};
-use crate::key::Why::Replicas;
+use crate::key::Why::{OneEncoder, Replicas};
 use crate::key::{ACTIVE, ConfigKey, broker_options, no};
 
 #[rustfmt::skip]
@@ -19,7 +19,7 @@ pub(super) static OPTIONS: &[ConfigKey] = broker_options![
      "How records are kept: `producer` as they come, or always with the named codec, or `uncompressed`."),
     ("compression.gzip.level", Int, Text("-1"), BetweenOrMinusOne(1, 9), Medium, ClusterWide, ACTIVE,
      "The level when the broker compresses with gzip."),
-    ("compression.lz4.level", Int, Text("9"), Between(1, 17), Medium, ClusterWide, ACTIVE,
+    ("compression.lz4.level", Int, Text("9"), Between(1, 17), Medium, ClusterWide, no(OneEncoder),
      "The level when the broker compresses with lz4."),
     ("compression.zstd.level", Int, Text("3"), Between(-131_072, 22), Medium, ClusterWide, ACTIVE,
      "The level when the broker compresses with zstd."),
