@@ -198,9 +198,10 @@ impl Controller {
             let message = format!("Unable to replicate the partition {factor} time(s): {why}");
             ApiError::new(ErrorCode::InvalidReplicationFactor, message)
         };
-        self.check_replica_count(factor.max(0) as usize)?;
         let placed = place(&self.usable_brokers(), count, factor, seed)
             .map_err(|e| refuse(e.message.as_deref().unwrap_or("there are too few brokers.")))?;
+        // Behind the placement: where there are too few brokers, Kafka's own sentence says it.
+        self.check_replica_count(factor.max(0) as usize)?;
         let placed = placed.into_iter().map(|replicas| self.new_partition(replicas));
         placed
             .collect::<Option<Vec<_>>>()
