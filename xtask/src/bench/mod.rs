@@ -105,22 +105,23 @@ pub fn run(args: &[&str]) -> Result<(), String> {
 
     let machine = machine::describe();
     println!("{machine}\n");
-    let mut table = Table::new(contest.names());
-    for case in CASES {
-        if options.only.is_empty() || options.only.iter().any(|n| n == case.name) {
-            println!("# {}: {}", case.name, case.about);
-            (case.run)(&contest, scale, &mut table).map_err(|e| format!("{}: {e}", case.name))?;
-        }
-    }
-    println!("\n{}", report::text(&table));
-
     let name = options.name.as_deref().unwrap_or(match (options.null, options.against.is_some(), options.quick) {
         (true, ..) => "null",
         (_, true, _) => "against",
         (.., true) => "quick",
         _ => "latest",
     });
-    write(name, &table, &machine, scale).map_err(|e| format!("bench/results/{name}: {e}"))?;
+    let mut table = Table::new(contest.names());
+    for case in CASES {
+        if options.only.is_empty() || options.only.iter().any(|n| n == case.name) {
+            println!("# {}: {}", case.name, case.about);
+            (case.run)(&contest, scale, &mut table).map_err(|e| format!("{}: {e}", case.name))?;
+            // After each: what was measured in half an hour is not lost with the last case.
+            write(name, &table, &machine, scale).map_err(|e| format!("bench/results/{name}: {e}"))?;
+        }
+    }
+    println!("\n{}", report::text(&table));
+
     println!("written: bench/results/{name}.md, bench/results/{name}.svg");
     if options.check {
         let behind = table.behind();
