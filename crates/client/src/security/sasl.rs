@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use bytes::Bytes;
 use logrun_config::ClientConfig;
 use logrun_io::{Clock, Io, Random};
@@ -156,13 +157,12 @@ impl Tokens {
                 let now = clock.wall().get() / 1000;
                 let subject = subject.replace('\\', "\\\\").replace('"', "\\\"");
                 let claims = format!(r#"{{"sub":"{subject}","iat":{now},"exp":{}}}"#, now + 3600);
-                Ok(format!("{}.{}.", base64_url(r#"{"alg":"none"}"#), base64_url(&claims)))
+                Ok(format!(
+                    "{}.{}.",
+                    BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#),
+                    BASE64_URL_SAFE_NO_PAD.encode(&claims)
+                ))
             }
         }
     }
-}
-
-/// Base64 as JWTs have it.
-fn base64_url(text: &str) -> String {
-    base64_encode(text.as_bytes()).trim_end_matches('=').replace('+', "-").replace('/', "_")
 }

@@ -1,5 +1,7 @@
 //! The client's half of SCRAM (RFC 5802, RFC 7677), as a machine without IO: what to say first, and what to answer.
 
+use base64::alphabet;
+use base64::engine::{Engine as _, GeneralPurpose, GeneralPurposeConfig};
 use hmac::{Hmac, Mac};
 use pbkdf2::pbkdf2_hmac;
 use sha2::digest::Digest;
@@ -116,42 +118,18 @@ impl Scram {
     }
 }
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+/// Base64 as Java reads it: with its padding, whatever the bits are that the last letter has too many.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 /// Base64 with its padding.
 pub fn base64_encode(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let b = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
-        let bits = b(0) << 16 | b(1) << 8 | b(2);
-        for i in 0..4 {
-            let letter = ALPHABET[(bits >> (18 - 6 * i) & 63) as usize] as char;
-            out.push(if i <= chunk.len() { letter } else { '=' });
-        }
-    }
-    out
+    BASE64.encode(bytes)
 }
 
 /// The bytes of Base64 with its padding; nothing where it is none.
 pub fn base64_decode(text: &str) -> Option<Vec<u8>> {
-    let text = text.as_bytes();
-    if !text.len().is_multiple_of(4) {
-        return None;
-    }
-    let letters = text.len() - text.iter().rev().take(2).take_while(|c| **c == b'=').count();
-    let mut out = Vec::with_capacity(letters * 3 / 4);
-    let (mut bits, mut count) = (0u32, 0);
-    for c in &text[..letters] {
-        let value = ALPHABET.iter().position(|a| a == c)?;
-        bits = bits << 6 | u32::try_from(value).ok()?;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-            bits &= (1 << count) - 1;
-        }
-    }
-    Some(out)
+    BASE64.decode(text).ok()
 }
 
 #[cfg(test)]
@@ -180,6 +158,14 @@ mod tests {
         {
             assert!(scram.prove(server, "p").is_err(), "{server}");
         }
+    }
+
+    #[test]
+    fn base64_wants_its_padding_and_no_more() {
+        for text in ["QQ", "QQ=", "Q===", "====", "QQ==QQ==", "QQ==\n", "Q-==", " QQ=="] {
+            assert_eq!(base64_decode(text), None, "{text}");
+        }
+        assert_eq!(base64_decode("QR==").as_deref(), Some(b"A".as_slice()), "as Java reads it");
     }
 
     proptest! {

@@ -1,11 +1,12 @@
 //! The records of `__consumer_offsets`, `__transaction_state` and `__share_group_state` as JSON, as Apache Kafka's
 //! `DumpLogSegments` shows them.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use logrun_wire::{DecodeError, Decoder};
 
 use super::describe::{DATA, GROUP, Kind, Message, SHARE, TRANSACTION, find, named};
-use super::json::{Json, base64};
+use super::json::Json;
 
 /// Keys have one version.
 const KEY_VERSION: i16 = 0;
@@ -96,7 +97,11 @@ fn open_members(group: &mut Json) {
             [("subscription", "ConsumerProtocolSubscription"), ("assignment", "ConsumerProtocolAssignment")]
         {
             let Some(place) = member.get_mut(field) else { continue };
-            if let Some(opened) = place.as_text().and_then(unbase64).and_then(|bytes| open(message, bytes)) {
+            if let Some(opened) = place
+                .as_text()
+                .and_then(|text| BASE64_STANDARD.decode(text).ok())
+                .and_then(|bytes| open(message, bytes.into()))
+            {
                 *place = opened;
             }
         }
@@ -107,32 +112,6 @@ fn open(message: &str, bytes: Bytes) -> Option<Json> {
     let mut d = Decoder::new(bytes);
     let version = d.i16("version").ok()?;
     named(DATA, message)?.read(&mut d, version).ok()
-}
-
-/// The bytes that [`base64`] made the text of.
-fn unbase64(text: &str) -> Option<Bytes> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    for chunk in text.as_bytes().chunks(4) {
-        let mut n = 0u32;
-        let mut letters = 0;
-        for c in chunk {
-            let value = match c {
-                b'A'..=b'Z' => c - b'A',
-                b'a'..=b'z' => c - b'a' + 26,
-                b'0'..=b'9' => c - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                b'=' => break,
-                _ => return None,
-            };
-            n = n << 6 | u32::from(value);
-            letters += 1;
-        }
-        n <<= 6 * (4 - letters);
-        out.extend_from_slice(&n.to_be_bytes()[1..][..usize::saturating_sub(letters, 1)]);
-    }
-    debug_assert_eq!(base64(&out), text);
-    Some(out.into())
 }
 
 #[cfg(test)]
@@ -167,10 +146,9 @@ mod tests {
 
     #[test]
     fn members_are_opened_where_they_can_be() {
-        assert_eq!(unbase64("Zm9vYg==").as_deref(), Some(b"foob".as_slice()));
         let subscription = bytes(&[b"\0\0", b"\0\0\0\x01", b"\0\x01t", b"\xff\xff\xff\xff"]);
         let member = |subscription: &[u8]| {
-            Json::Object(vec![("subscription", base64(subscription).into()), ("assignment", "".into())])
+            Json::Object(vec![("subscription", BASE64_STANDARD.encode(subscription).into()), ("assignment", "".into())])
         };
         let group =
             |member| Json::Object(vec![("protocolType", "consumer".into()), ("members", Json::Array(vec![member]))]);

@@ -3,10 +3,11 @@
 //!
 //! The bytes may be anything: counts are held against what is there, and nothing is allocated for a claim.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use logrun_wire::{DecodeError, DecodeErrorKind, Decoder};
 
-use super::json::{Json, base64};
+use super::json::Json;
 
 /// Versions from the first to the second, both included; none if the second is less.
 #[derive(Clone, Copy, Debug)]
@@ -205,7 +206,7 @@ impl Type {
             Self::Float64 => Json::Float(d.f64(name)?),
             Self::Uuid => d.uuid(name)?.to_string().into(),
             Self::String => d.string_opt(name, flex)?.map(|s| s.as_str().to_owned()).into(),
-            Self::Bytes | Self::Records => d.bytes_opt(name, flex)?.map(|b| base64(&b)).into(),
+            Self::Bytes | Self::Records => d.bytes_opt(name, flex)?.map(|b| BASE64_STANDARD.encode(b)).into(),
             Self::Struct(inner) => fields(inner, d, version, flex).map_err(|e| e.within(name))?,
             Self::Array(element) => {
                 let count = match flex {

@@ -10,5 +10,5 @@ mod metadata;
 
 pub use coordinator::{CoordinatorLog, NotShown, Shown};
 pub use describe::{Kind, Message, find};
-pub use json::{Json, base64};
+pub use json::Json;
 pub use metadata::{control_record, metadata_record, remote_metadata_record};

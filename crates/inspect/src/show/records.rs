@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use logrun_io::OpenMode;
 use logrun_log::{Span, WalkError, Walker, parse_dir_name};
 use logrun_record::{AnyBatch, Batch, ControlRecordType, Limits, Record, end_txn_marker};
 
 use super::{Row, Show, ShowError, corrupt, io_error, walk_error};
-use crate::schema::{CoordinatorLog, Json, base64, control_record, metadata_record};
+use crate::schema::{CoordinatorLog, Json, control_record, metadata_record};
 
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -184,6 +185,6 @@ fn control_columns(batch: &Batch, record: &Record) -> Row {
 fn readable(bytes: &[u8]) -> Json {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) => text.into(),
-        _ => Json::Object(vec![("base64", base64(bytes).into())]),
+        _ => Json::Object(vec![("base64", BASE64_STANDARD.encode(bytes).into())]),
     }
 }
