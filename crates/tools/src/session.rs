@@ -4,7 +4,7 @@
 
 use std::future::Future;
 
-use logrun_client::{Admin, Call, Client, Config, CoordinatorKey, Error, Target};
+use logrun_client::{Admin, Call, Client, ClientKind, Config, CoordinatorKey, Error, Target};
 use logrun_wire::Request;
 
 use crate::errors;
@@ -141,6 +141,15 @@ pub fn properties_of(given: &Given<'_>, config: Option<&str>) -> Result<Properti
 /// The client's configuration. Names that no client knows are passed over, as Kafka's own tools do: files are shared.
 pub fn config(properties: Properties) -> Config {
     properties.into_iter().fold(Config::default().lenient(), |config, (name, value)| config.set(name, value))
+}
+
+/// The same for one kind of client, with a warning on standard error for each option that does nothing.
+pub fn config_of(kind: ClientKind, properties: Properties) -> Config {
+    let config = config(properties);
+    for warning in config.warnings(kind) {
+        eprintln!("WARN {warning}");
+    }
+    config
 }
 
 /// What a call came to, in the words that Kafka's tools use.

@@ -16,7 +16,7 @@ use super::formatter::{Formatter, Shown};
 use crate::failure::Failure;
 use crate::files::{self, Properties};
 use crate::options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Given, HELP, Opt, Syntax, VERSION};
-use crate::session::{block_on, config, failure};
+use crate::session::{block_on, config_of, failure};
 use crate::{Out, Tool};
 
 pub const TOOL: Tool = Tool { name: "kafka-console-consumer", about: SYNTAX.about, run };
@@ -234,10 +234,7 @@ struct Quiet;
 impl RebalanceListener for Quiet {}
 
 async fn consume(given: &Given<'_>, out: &mut Out, plan: Plan) -> Result<(), Failure> {
-    let config = config(plan.properties.clone());
-    for warning in config.warnings(ClientKind::Consumer) {
-        eprintln!("WARN {warning}");
-    }
+    let config = config_of(ClientKind::Consumer, plan.properties.clone());
     let consumer = Consumer::connect(&config).map_err(|e| failure(&e))?;
     let topic = given.value("topic")?.unwrap_or_default();
     match (plan.partition, given.value("include")?) {

@@ -19,7 +19,7 @@ use crate::Tool;
 use crate::failure::Failure;
 use crate::files::{self, Properties};
 use crate::options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Given, HELP, Opt, Syntax, VERSION};
-use crate::session::{block_on, config, failure};
+use crate::session::{block_on, config_of, failure};
 
 pub const TOOL: Tool = Tool { name: "kafka-console-producer", about: SYNTAX.about, run };
 
@@ -163,10 +163,7 @@ fn lines() -> mpsc::Receiver<io::Result<Vec<u8>>> {
 
 async fn produce(given: &Given<'_>, properties: Properties, mut reader: LineReader) -> Result<(), Failure> {
     let topic = given.value("topic")?.unwrap_or_default();
-    let config = config(properties);
-    for warning in config.warnings(ClientKind::Producer) {
-        eprintln!("WARN {warning}");
-    }
+    let config = config_of(ClientKind::Producer, properties);
     let producer = Producer::connect(&config).map_err(|e| failure(&e))?;
     warn_of_new_topic(&producer, topic).await;
     let failed = Arc::new(AtomicU64::new(0));

@@ -16,7 +16,7 @@ use super::formatter::Formatter;
 use crate::failure::Failure;
 use crate::files::Properties;
 use crate::options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Given, HELP, Opt, Syntax, VERSION};
-use crate::session::{block_on, config, failure};
+use crate::session::{block_on, config_of, failure};
 use crate::{Out, Tool};
 
 pub const TOOL: Tool = Tool { name: "kafka-console-share-consumer", about: SYNTAX.about, run };
@@ -120,10 +120,7 @@ impl Plan {
 }
 
 async fn consume(given: &Given<'_>, out: &mut Out, plan: Plan) -> Result<(), Failure> {
-    let config = config(plan.properties.clone());
-    for warning in config.warnings(ClientKind::Consumer) {
-        eprintln!("WARN {warning}");
-    }
+    let config = config_of(ClientKind::Consumer, plan.properties.clone());
     let consumer = ShareConsumer::connect(&config).map_err(|e| failure(&e))?;
     consumer.subscribe([given.value("topic")?.unwrap_or_default()]).map_err(|e| failure(&e))?;
     let mut printed = 0;

@@ -17,7 +17,7 @@ use crate::datetime::Civil;
 use crate::failure::Failure;
 use crate::files::Properties;
 use crate::options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Given, HELP, Opt, Syntax, VERSION};
-use crate::session::{config, failure};
+use crate::session::{config_of, failure};
 use crate::{Out, Tool};
 
 pub const TOOL: Tool = Tool { name: "kafka-consumer-perf-test", about: SYNTAX.about, run };
@@ -124,10 +124,7 @@ impl RebalanceListener for Listener {
 const MB: f64 = 1_048_576.0;
 
 async fn measure(given: &Given<'_>, out: &mut Out, properties: Properties, count: u64) -> Result<(), Failure> {
-    let config = config(properties);
-    for warning in config.warnings(ClientKind::Consumer) {
-        eprintln!("WARN {warning}");
-    }
+    let config = config_of(ClientKind::Consumer, properties);
     let detailed = given.has("show-detailed-stats");
     let format = given.value("date-format")?.unwrap_or("yyyy-MM-dd HH:mm:ss:SSS").to_owned();
     let interval: i64 = given.parsed("reporting-interval")?.unwrap_or(5000);

@@ -15,7 +15,7 @@ use super::{Letters, block_on_threads};
 use crate::failure::Failure;
 use crate::files::{self, Properties};
 use crate::options::{COMMAND_CONFIG, Given, HELP, Opt, Syntax};
-use crate::session::{config, failure};
+use crate::session::{config_of, failure};
 use crate::{Out, Tool};
 
 pub const TOOL: Tool = Tool { name: "kafka-producer-perf-test", about: SYNTAX.about, run };
@@ -285,10 +285,7 @@ impl Stats {
 type Shared = Arc<Mutex<(Stats, Option<Stats>)>>;
 
 async fn measure(given: &Given<'_>, out: &mut Out, plan: Plan) -> Result<(), Failure> {
-    let config = config(plan.properties.clone());
-    for warning in config.warnings(ClientKind::Producer) {
-        eprintln!("WARN {warning}");
-    }
+    let config = config_of(ClientKind::Producer, plan.properties.clone());
     let producer = Producer::connect(&config).map_err(|e| failure(&e))?;
     let clock = producer.client().io().clock.clone();
     let wall = || clock.wall().get();

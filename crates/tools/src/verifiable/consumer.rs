@@ -18,7 +18,7 @@ use crate::errors;
 use crate::failure::Failure;
 use crate::files::{self, Properties};
 use crate::options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Given, HELP, Opt, Syntax, VERSION};
-use crate::session::{block_on, config, failure};
+use crate::session::{block_on, config_of, failure};
 
 pub const TOOL: Tool = Tool { name: "kafka-verifiable-consumer", about: SYNTAX.about, run };
 
@@ -143,10 +143,7 @@ impl RebalanceListener for Teller {
 }
 
 async fn consume(plan: Plan) -> Result<(), Failure> {
-    let config = config(plan.properties.clone());
-    for warning in config.warnings(ClientKind::Consumer) {
-        eprintln!("WARN {warning}");
-    }
+    let config = config_of(ClientKind::Consumer, plan.properties.clone());
     let consumer = Consumer::connect(&config).map_err(|e| failure(&e))?;
     Event::at(now(), "startup_complete").tell();
     consumer.subscribe_with([plan.topic.as_str()], Teller).map_err(|e| failure(&e))?;

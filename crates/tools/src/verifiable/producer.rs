@@ -17,7 +17,7 @@ use crate::errors;
 use crate::failure::Failure;
 use crate::files::{self, Properties};
 use crate::options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Given, HELP, Opt, Syntax, VERSION};
-use crate::session::{block_on, config, failure};
+use crate::session::{block_on, config_of, failure};
 use crate::text::java_double;
 
 pub const TOOL: Tool = Tool { name: "kafka-verifiable-producer", about: SYNTAX.about, run };
@@ -104,10 +104,7 @@ impl Plan {
 async fn produce(plan: Plan) -> Result<(), Failure> {
     let clock = Io::real().clock.clone();
     let wall = move || clock.wall().get();
-    let config = config(plan.properties.clone());
-    for warning in config.warnings(ClientKind::Producer) {
-        eprintln!("WARN {warning}");
-    }
+    let config = config_of(ClientKind::Producer, plan.properties.clone());
     let producer = Producer::connect(&config).map_err(|e| failure(&e))?;
     let mut stop = Stop::new()?;
     Event::at(wall(), "startup_complete").tell();
