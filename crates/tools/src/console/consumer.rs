@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use logrun_client::consumer::{CloseOptions, Consumer, ConsumerRecord, RebalanceListener, Records, TopicPattern};
 use logrun_client::{ClientKind, Offset, TopicPartition};
 use logrun_record::TimestampType;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::client_properties;
 use super::formatter::{Formatter, Shown};
+use super::{Stop, Until, client_properties, end};
 use crate::failure::Failure;
 use crate::files::{self, Properties};
 use crate::options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Given, HELP, Opt, Syntax, VERSION};
@@ -99,8 +97,7 @@ enum From {
 struct Plan {
     properties: Properties,
     formatter: Formatter,
-    max: Option<u64>,
-    timeout: Option<Duration>,
+    until: Until,
     partition: Option<(i32, From)>,
 }
 
@@ -137,13 +134,11 @@ impl Plan {
                 },
             },
         };
-        let max = given.parsed::<i64>("max-messages")?.and_then(|n| u64::try_from(n).ok());
-        let timeout = given.parsed::<i64>("timeout-ms")?.and_then(|ms| u64::try_from(ms).ok());
+        let until = Until::of(given)?;
         Ok(Self {
-            properties: properties(given, max)?,
+            properties: properties(given, until.max)?,
             formatter: formatter(given)?,
-            max,
-            timeout: timeout.map(Duration::from_millis),
+            until,
             partition: given.parsed("partition")?.map(|p| (p, from)),
         })
     }
@@ -210,24 +205,6 @@ fn properties(given: &Given<'_>, max: Option<u64>) -> Result<Properties, Failure
     Ok(properties)
 }
 
-/// Ctrl-C, or a polite end from elsewhere.
-pub struct Stop(Signal, Signal);
-
-impl Stop {
-    /// # Errors
-    /// Signals can't be caught.
-    pub fn new() -> Result<Self, Failure> {
-        Ok(Self(signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
-    }
-
-    pub async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.0.recv() => {}
-            _ = self.1.recv() => {}
-        }
-    }
-}
-
 /// Wants to hear nothing of rebalances.
 struct Quiet;
 
@@ -256,15 +233,7 @@ async fn consume(given: &Given<'_>, out: &mut Out, plan: Plan) -> Result<(), Fai
     }
     let mut printed = 0;
     let result = print_all(given, out, &plan, &consumer, &mut printed).await;
-    let flushed = out.flush();
-    let closed = consumer.close(CloseOptions::default()).await;
-    eprintln!("Processed a total of {printed} messages");
-    if given.has("enable-systest-events") {
-        println!("shutdown_complete");
-    }
-    result?;
-    flushed?;
-    closed.map_err(|e| failure(&e))
+    end(given, out, printed, result, consumer.close(CloseOptions::default())).await
 }
 
 async fn print_all(
@@ -274,18 +243,11 @@ async fn print_all(
     consumer: &Consumer,
     printed: &mut u64,
 ) -> Result<(), Failure> {
-    const WAIT: Duration = Duration::from_secs(3600);
     let mut stop = Stop::new()?;
-    while plan.max.is_none_or(|max| *printed < max) {
-        let polled = tokio::select! {
-            polled = consumer.poll(plan.timeout.unwrap_or(WAIT)) => polled.map_err(|e| failure(&e))?,
-            () = stop.asked() => return Ok(()),
-        };
-        if polled.is_empty() && plan.timeout.is_some() {
-            return Ok(());
-        }
+    let poll = |wait| consumer.poll(wait);
+    while let Some(polled) = plan.until.next(*printed, &mut stop, poll, Records::is_empty).await? {
         let skip = given.has("skip-message-on-error");
-        let left = print(out, &plan.formatter, &polled, plan.max.map(|max| max - *printed), skip, printed)?;
+        let left = print(out, &plan.formatter, &polled, plan.until.room(*printed), skip, printed)?;
         out.flush()?;
         for (tp, offset) in left {
             consumer.seek(&tp, Offset(offset)).map_err(|e| failure(&e))?;

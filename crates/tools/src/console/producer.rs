@@ -12,9 +12,8 @@ use logrun_wire::ErrorCode;
 use logrun_wire::messages as m;
 use tokio::sync::mpsc;
 
-use super::client_properties;
-use super::consumer::Stop;
 use super::reader::{Line, LineReader};
+use super::{Stop, client_properties};
 use crate::Tool;
 use crate::failure::Failure;
 use crate::files::{self, Properties};

@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use logrun_client::ClientKind;
-use logrun_client::share::{AcknowledgeType, ShareConsumer};
+use logrun_client::share::{AcknowledgeType, ShareConsumer, ShareRecords};
 
-use super::client_properties;
-use super::consumer::{FORMATTING, Stop, formatter, write};
+use super::consumer::{FORMATTING, formatter, write};
 use super::formatter::Formatter;
+use super::{Stop, Until, client_properties, end};
 use crate::failure::Failure;
 use crate::files::Properties;
 use crate::options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Given, HELP, Opt, Syntax, VERSION};
@@ -66,8 +65,7 @@ fn run(args: &[OsString]) -> ExitCode {
 struct Plan {
     properties: Properties,
     formatter: Formatter,
-    max: Option<u64>,
-    timeout: Option<Duration>,
+    until: Until,
     kind: AcknowledgeType,
 }
 
@@ -103,19 +101,12 @@ impl Plan {
         properties.insert("bootstrap.servers".to_owned(), server.to_owned());
         properties.insert("share.acknowledgement.mode".to_owned(), "explicit".to_owned());
         properties.entry("client.id".to_owned()).or_insert_with(|| NAME.to_owned());
-        let positive = |n: i64| u64::try_from(n).ok();
-        let max = given.parsed::<i64>("max-messages")?.and_then(positive);
-        if let Some(max) = max {
+        let until = Until::of(given)?;
+        if let Some(max) = until.max {
             // What isn't printed isn't taken from others.
             properties.entry("max.poll.records".to_owned()).or_insert_with(|| max.clamp(1, 500).to_string());
         }
-        Ok(Self {
-            properties,
-            formatter: formatter(given)?,
-            max,
-            timeout: given.parsed::<i64>("timeout-ms")?.and_then(positive).map(Duration::from_millis),
-            kind,
-        })
+        Ok(Self { properties, formatter: formatter(given)?, until, kind })
     }
 }
 
@@ -125,15 +116,7 @@ async fn consume(given: &Given<'_>, out: &mut Out, plan: Plan) -> Result<(), Fai
     consumer.subscribe([given.value("topic")?.unwrap_or_default()]).map_err(|e| failure(&e))?;
     let mut printed = 0;
     let result = print_all(given, out, &plan, &consumer, &mut printed).await;
-    let flushed = out.flush();
-    let closed = consumer.close(None).await;
-    eprintln!("Processed a total of {printed} messages");
-    if given.has("enable-systest-events") {
-        println!("shutdown_complete");
-    }
-    result?;
-    flushed?;
-    closed.map_err(|e| failure(&e))
+    end(given, out, printed, result, consumer.close(None)).await
 }
 
 async fn print_all(
@@ -143,18 +126,11 @@ async fn print_all(
     consumer: &ShareConsumer,
     printed: &mut u64,
 ) -> Result<(), Failure> {
-    const WAIT: Duration = Duration::from_secs(3600);
     let mut stop = Stop::new()?;
-    while plan.max.is_none_or(|max| *printed < max) {
-        let polled = tokio::select! {
-            polled = consumer.poll(plan.timeout.unwrap_or(WAIT)) => polled.map_err(|e| failure(&e))?,
-            () = stop.asked() => return Ok(()),
-        };
-        if polled.is_empty() && plan.timeout.is_some() {
-            return Ok(());
-        }
+    let poll = |wait| consumer.poll(wait);
+    while let Some(polled) = plan.until.next(*printed, &mut stop, poll, ShareRecords::is_empty).await? {
         for record in &polled {
-            if plan.max.is_some_and(|max| *printed >= max) {
+            if plan.until.room(*printed) == Some(0) {
                 // The others may have it.
                 consumer.acknowledge(&record, AcknowledgeType::Release).map_err(|e| failure(&e))?;
                 continue;

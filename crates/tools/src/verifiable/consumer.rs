@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::Event;
 use crate::Tool;
-use crate::console::consumer::Stop;
+use crate::console::Stop;
 use crate::errors;
 use crate::failure::Failure;
 use crate::files::{self, Properties};

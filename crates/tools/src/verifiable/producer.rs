@@ -12,7 +12,7 @@ use logrun_io::Io;
 
 use super::Event;
 use crate::Tool;
-use crate::console::consumer::Stop;
+use crate::console::Stop;
 use crate::errors;
 use crate::failure::Failure;
 use crate::files::{self, Properties};
