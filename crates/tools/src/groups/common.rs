@@ -15,6 +15,44 @@ use crate::failure::Failure;
 use crate::options::{Given, Syntax};
 use crate::session::{Session, thrown};
 
+/// Options that several of these tools have alike.
+pub mod opts {
+    use crate::options::Opt;
+
+    pub const DELETE: Opt = Opt::flag("delete", "Delete groups with their offsets.");
+    pub const DELETE_OFFSETS: Opt = Opt::flag("delete-offsets", "Delete a group's offsets of some topics.");
+    pub const GROUP: Opt = Opt::value("group", "GROUP", "The group. Can be given several times.");
+    pub const TOPIC: Opt =
+        Opt::value("topic", "TOPIC", "A topic, or some of its partitions: `topic:0,1`. Can be given several times.");
+    pub const DRY_RUN: Opt = Opt::flag("dry-run", "With --reset-offsets: show, change nothing.");
+    pub const EXECUTE: Opt = Opt::flag("execute", "With --reset-offsets: do it.");
+    pub const EXPORT: Opt = Opt::flag("export", "With --reset-offsets: print as CSV, for --from-file.");
+    pub const TO_OFFSET: Opt = Opt::value("to-offset", "OFFSET", "Go on at this offset.");
+    pub const FROM_FILE: Opt = Opt::value(
+        "from-file",
+        "FILE",
+        "Go on where a CSV file says: topic,partition,offset (with the group before it, for several).",
+    );
+    pub const BY_DURATION: Opt =
+        Opt::value("by-duration", "PnDTnHnMnS", "Go on with the first records since so long ago.");
+    pub const BY_PERIOD: Opt =
+        Opt::value("by-period", "PnDTnHnMnS", "The same as --by-duration, which is Kafka's name for it.");
+    pub const TO_EARLIEST: Opt = Opt::flag("to-earliest", "Go on with the first records there are.");
+    pub const TO_LATEST: Opt = Opt::flag("to-latest", "Go on with the records that are still to come.");
+    pub const SHIFT_BY: Opt = Opt::value("shift-by", "N", "Go on so many records later, or earlier if negative.");
+    pub const MEMBERS: Opt = Opt::flag("members", "With --describe: the members.");
+    pub const VERBOSE: Opt = Opt::flag("verbose", "With --describe: more columns.");
+    pub const OFFSETS: Opt =
+        Opt::flag("offsets", "With --describe: offsets and lag, which is also what it shows if nothing is said.");
+    pub const RESET_OFFSETS: Opt =
+        Opt::flag("reset-offsets", "Move where a group without active members goes on: --dry-run or --execute.");
+    pub const TIMEOUT: Opt = Opt::value("timeout", "MS", "How long to wait for an answer (30000).");
+    pub const TO_DATETIME: Opt =
+        Opt::value("to-datetime", "YYYY-MM-DDTHH:mm:SS.sss", "Go on with the first records since then.");
+    pub const STATE: Opt =
+        Opt::maybe("state", "STATES", "With --describe: the state. With --list: states, or only groups in these.");
+}
+
 /// What the cluster refuses is told on standard output and is no failure to the shell. `kind` is that of the groups.
 pub fn told_as_kafka_does(failure: Failure, kind: &str) -> Failure {
     match failure.is_refusal() {

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 use logrun_client::admin::{GroupKind, GroupListing};
 
+use self::common::opts::*;
 use self::common::{by_state, check_describe, check_reset, named, told_as_kafka_does};
 use crate::cluster::list_groups;
 use crate::failure::Failure;
@@ -51,40 +52,36 @@ const SYNTAX: Syntax = Syntax {
         COMMAND_CONFIG,
         Opt::flag("list", "List the groups."),
         Opt::flag("describe", "Show a group's partitions with their offsets and lag, or its members or state."),
-        Opt::flag("delete", "Delete groups with their offsets."),
-        Opt::flag("delete-offsets", "Delete a group's offsets of some topics."),
+        DELETE,
+        DELETE_OFFSETS,
         Opt::flag(
             "reset-offsets",
             "Move where a group without active members goes on. Shows what it would do unless --execute is given.",
         ),
-        Opt::value("group", "GROUP", "The group. Can be given several times."),
+        GROUP,
         Opt::flag("all-groups", "All groups."),
-        Opt::value("topic", "TOPIC", "A topic, or some of its partitions: `topic:0,1`. Can be given several times."),
+        TOPIC,
         Opt::flag("all-topics", "All topics of which the group has committed offsets."),
         Opt::value("timeout", "MS", "How long to wait for an answer (5000)."),
-        Opt::flag("dry-run", "With --reset-offsets: show, change nothing."),
-        Opt::flag("execute", "With --reset-offsets: do it."),
-        Opt::flag("export", "With --reset-offsets: print as CSV, for --from-file."),
-        Opt::value("to-offset", "OFFSET", "Go on at this offset."),
-        Opt::value(
-            "from-file",
-            "FILE",
-            "Go on where a CSV file says: topic,partition,offset (with the group before it, for several).",
-        ),
+        DRY_RUN,
+        EXECUTE,
+        EXPORT,
+        TO_OFFSET,
+        FROM_FILE,
         Opt::value(
             "to-datetime",
             "YYYY-MM-DDTHH:mm:SS.sss",
             "Go on with the first records since then (UTC unless a zone is behind it).",
         ),
-        Opt::value("by-duration", "PnDTnHnMnS", "Go on with the first records since so long ago."),
-        Opt::value("by-period", "PnDTnHnMnS", "The same as --by-duration, which is Kafka's name for it."),
-        Opt::flag("to-earliest", "Go on with the first records there are."),
-        Opt::flag("to-latest", "Go on with the records that are still to come."),
+        BY_DURATION,
+        BY_PERIOD,
+        TO_EARLIEST,
+        TO_LATEST,
         Opt::flag("to-current", "Stay at the committed offsets (for --export); at the end where there are none."),
-        Opt::value("shift-by", "N", "Go on so many records later, or earlier if negative."),
-        Opt::flag("members", "With --describe: the members."),
-        Opt::flag("verbose", "With --describe: more columns."),
-        Opt::flag("offsets", "With --describe: offsets and lag, which is also what it shows if nothing is said."),
+        SHIFT_BY,
+        MEMBERS,
+        VERBOSE,
+        OFFSETS,
         Opt::maybe(
             "state",
             "STATES",

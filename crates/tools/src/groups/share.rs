@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use logrun_client::admin::{GroupKind, ShareOffset};
 use logrun_client::{Error, ErrorCode, Str, TopicPartition};
 
+use super::common::opts::*;
 use super::common::{check_describe, check_reset, chosen, delete, list, told_as_kafka_does};
 use super::describe::assignment_text;
 use super::lookup::{Group, Member, named};
@@ -40,22 +41,22 @@ const SYNTAX: Syntax = Syntax {
         Opt::flag("list", "List the share groups."),
         Opt::flag("describe", "Show a group's partitions with their start offsets, or its members or state."),
         Opt::flag("delete", "Delete groups."),
-        Opt::flag("delete-offsets", "Delete a group's offsets of some topics."),
-        Opt::flag("reset-offsets", "Move where a group without active members goes on: --dry-run or --execute."),
-        Opt::value("group", "GROUP", "The group. Can be given several times."),
+        DELETE_OFFSETS,
+        RESET_OFFSETS,
+        GROUP,
         Opt::flag("all-groups", "All share groups."),
-        Opt::value("topic", "TOPIC", "A topic, or some of its partitions: `topic:0,1`. Can be given several times."),
+        TOPIC,
         Opt::flag("all-topics", "All topics that the group has offsets of."),
-        Opt::value("timeout", "MS", "How long to wait for an answer (30000)."),
-        Opt::flag("dry-run", "With --reset-offsets: show, change nothing."),
-        Opt::flag("execute", "With --reset-offsets: do it."),
-        Opt::value("to-datetime", "YYYY-MM-DDTHH:mm:SS.sss", "Go on with the first records since then."),
-        Opt::flag("to-earliest", "Go on with the first records there are."),
-        Opt::flag("to-latest", "Go on with the records that are still to come."),
-        Opt::flag("members", "With --describe: the members."),
-        Opt::flag("verbose", "With --describe: more columns."),
+        TIMEOUT,
+        DRY_RUN,
+        EXECUTE,
+        TO_DATETIME,
+        TO_EARLIEST,
+        TO_LATEST,
+        MEMBERS,
+        VERBOSE,
         Opt::flag("offsets", "With --describe: start offsets and lag, which is also what it shows if nothing is said."),
-        Opt::maybe("state", "STATES", "With --describe: the state. With --list: states, or only groups in these."),
+        STATE,
     ],
     examples: &[
         "--bootstrap-server localhost:9092 --list",

@@ -14,6 +14,7 @@ use logrun_client::{ErrorCode, Str};
 use logrun_wire::messages::streams_group_describe_response as wire;
 
 use super::SCENARIOS;
+use super::common::opts::*;
 use super::common::{check_describe, check_reset, chosen, delete, list, told_as_kafka_does};
 use super::lookup::{Group, committed};
 use super::reset::{Kind, reset};
@@ -40,30 +41,26 @@ const SYNTAX: Syntax = Syntax {
         COMMAND_CONFIG,
         Opt::flag("list", "List the streams groups."),
         Opt::flag("describe", "Show a group's lag by partition, or its members or state."),
-        Opt::flag("delete", "Delete groups with their offsets."),
-        Opt::flag("delete-offsets", "Delete a group's offsets of some topics."),
-        Opt::flag("reset-offsets", "Move where a group without active members goes on: --dry-run or --execute."),
-        Opt::value("group", "GROUP", "The group. Can be given several times."),
+        DELETE,
+        DELETE_OFFSETS,
+        RESET_OFFSETS,
+        GROUP,
         Opt::flag("all-groups", "All streams groups."),
         Opt::value("input-topic", "TOPIC", "An input topic, or some of its partitions: `topic:0,1`. Can come again."),
         Opt::flag("all-input-topics", "All input topics of which the group has committed offsets."),
-        Opt::value("timeout", "MS", "How long to wait for an answer (30000)."),
-        Opt::flag("dry-run", "With --reset-offsets: show, change nothing."),
-        Opt::flag("execute", "With --reset-offsets: do it."),
-        Opt::flag("export", "With --reset-offsets: print as CSV, for --from-file."),
-        Opt::value("to-offset", "OFFSET", "Go on at this offset."),
-        Opt::value(
-            "from-file",
-            "FILE",
-            "Go on where a CSV file says: topic,partition,offset (with the group before it, for several).",
-        ),
-        Opt::value("to-datetime", "YYYY-MM-DDTHH:mm:SS.sss", "Go on with the first records since then."),
-        Opt::value("by-duration", "PnDTnHnMnS", "Go on with the first records since so long ago."),
-        Opt::value("by-period", "PnDTnHnMnS", "The same as --by-duration, which is Kafka's name for it."),
-        Opt::flag("to-earliest", "Go on with the first records there are."),
-        Opt::flag("to-latest", "Go on with the records that are still to come."),
+        TIMEOUT,
+        DRY_RUN,
+        EXECUTE,
+        EXPORT,
+        TO_OFFSET,
+        FROM_FILE,
+        TO_DATETIME,
+        BY_DURATION,
+        BY_PERIOD,
+        TO_EARLIEST,
+        TO_LATEST,
         Opt::flag("to-current", "Stay at the committed offsets (for --export)."),
-        Opt::value("shift-by", "N", "Go on so many records later, or earlier if negative."),
+        SHIFT_BY,
         Opt::value(
             "delete-internal-topic",
             "TOPIC",
@@ -74,9 +71,9 @@ const SYNTAX: Syntax = Syntax {
             "With --delete or --reset-offsets --execute: delete the group's own topics.",
         ),
         Opt::flag("members", "With --describe: the members and their tasks."),
-        Opt::flag("verbose", "With --describe: more columns."),
-        Opt::flag("offsets", "With --describe: offsets and lag, which is also what it shows if nothing is said."),
-        Opt::maybe("state", "STATES", "With --describe: the state. With --list: states, or only groups in these."),
+        VERBOSE,
+        OFFSETS,
+        STATE,
     ],
     examples: &[
         "--bootstrap-server localhost:9092 --list",
