@@ -11,7 +11,6 @@ use logrun_io::Io;
 use logrun_model::{GenerationId, LeaderEpoch, MemberId, Monotonic, Offset, Str, TimestampMs, TopicPartition};
 use logrun_wire::ErrorCode;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use super::assignor::PartitionAssignor;
 use super::core::Core;
@@ -22,11 +21,12 @@ use super::offsets::{self, EARLIEST, LATEST, OffsetAndMetadata, OffsetAndTimesta
 use super::record::{ConsumerRecord, OwnedRecord, Records};
 use super::settings;
 use super::subscription::{Position, Wanted};
-use super::task::{self, Shared};
+use super::task::{self, Group, Shared};
 use super::{RebalanceListener, TopicPattern};
 use crate::cluster::Topic;
 use crate::config::Config;
 use crate::error::Error;
+use crate::group::{Polling, Waker};
 use crate::{Client, Result};
 
 /// Reads topics, alone ([`Self::assign`]) or as a member of a group ([`Self::subscribe`]).
@@ -42,7 +42,7 @@ pub struct Consumer {
 
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Consumer").field("group_id", &self.shared.group_id).finish_non_exhaustive()
+        f.debug_struct("Consumer").field("group_id", &self.shared.group.id).finish_non_exhaustive()
     }
 }
 
@@ -80,33 +80,6 @@ impl ConsumerGroupMetadata {
     }
 }
 
-/// Ends a poll from elsewhere. See [`Consumer::waker`].
-#[derive(Clone)]
-pub struct Waker(Arc<Shared>);
-
-impl fmt::Debug for Waker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Waker")
-    }
-}
-
-impl Waker {
-    /// The poll that is under way, or else the next one, ends with [`Error::Woken`].
-    pub fn wake(&self) {
-        self.0.core.lock().woken = true;
-        self.0.to_app.notify_waiters();
-    }
-}
-
-/// A poll that is under way; its end, however it comes.
-struct Polling<'a>(&'a Shared);
-
-impl Drop for Polling<'_> {
-    fn drop(&mut self) {
-        self.0.core.lock().polling = false;
-    }
-}
-
 impl Consumer {
     /// A consumer over the operating system's network. Nothing is connected before it is needed. Must be called inside a
     /// tokio runtime.
@@ -136,16 +109,13 @@ impl Consumer {
         let auto_commit = parts.core.auto_commit_interval_ms.is_some();
         let fetcher = Fetcher::new(parts.fetch);
         let core = Core::new(client.clone(), parts.core, parts.reset, parts.membership, fetcher);
-        let shared = Arc::new(Shared {
-            core: Mutex::new(core),
-            to_task: Notify::new(),
-            to_app: Notify::new(),
-            group_id: parts.group_id,
+        let group = Group {
+            id: parts.group_id,
             instance_id: parts.instance_id,
             read_committed,
             commits: tokio::sync::Mutex::default(),
-            client: client.clone(),
-        });
+        };
+        let shared = Arc::new(Shared::new(client.clone(), core, group));
         client.io().tasks.spawn(task::run(shared.clone()));
         Ok(Self { shared, listener: Mutex::new(Arc::new(Deaf)), auto_commit })
     }
@@ -197,7 +167,7 @@ impl Consumer {
     }
 
     fn want(&self, wanted: Wanted, listener: impl RebalanceListener) -> Result<()> {
-        if self.shared.group_id.is_none() {
+        if self.shared.group.id.is_none() {
             let sentence = "to subscribe, a consumer needs a group.id; to read without a group, assign partitions";
             return Err(Error::Invalid(sentence.to_owned()));
         }
@@ -244,10 +214,10 @@ impl Consumer {
             tokio::pin!(changed);
             changed.as_mut().enable();
             self.call_back().await;
-            if self.shared.core.lock().gone {
+            if self.shared.core.lock().is.gone {
                 return Ok(());
             }
-            if !self.wait(changed, deadline).await {
+            if !self.shared.wait(changed, deadline).await {
                 return Err(self.timed_out("leaving the group"));
             }
         }
@@ -255,15 +225,6 @@ impl Consumer {
 
     fn timed_out(&self, what: &str) -> Error {
         Error::TimedOut { what: what.to_owned(), after: self.shared.client.api_timeout(), last: None }
-    }
-
-    /// Waits until something has changed; false if `deadline` comes first.
-    async fn wait(&self, changed: impl Future<Output = ()>, deadline: Monotonic) -> bool {
-        tokio::select! {
-            biased;
-            () = changed => true,
-            () = self.shared.client.io().clock.sleep_until(deadline) => false,
-        }
     }
 
     /// Tells the listener what is to be told. If that is cut short it is told again.
@@ -308,7 +269,7 @@ impl Consumer {
         let deadline = self.shared.now().plus(timeout);
         let _polling = {
             let mut core = self.shared.core.lock();
-            if core.polling {
+            if core.is.polling {
                 return Err(Error::Invalid("another poll is under way on this consumer".to_owned()));
             }
             if core.subscription.wanted == Wanted::Nothing {
@@ -316,7 +277,7 @@ impl Consumer {
                     "the consumer is not subscribed to any topics or assigned any partitions".to_owned(),
                 ));
             }
-            core.polling = true;
+            core.is.polling = true;
             if core.polled(self.shared.now()) {
                 self.shared.to_task.notify_one();
             }
@@ -329,7 +290,7 @@ impl Consumer {
             self.call_back().await;
             {
                 let mut core = self.shared.core.lock();
-                if std::mem::take(&mut core.woken) {
+                if std::mem::take(&mut core.is.woken) {
                     return Err(Error::Woken);
                 }
                 if let Some(e) = core.next_error() {
@@ -344,7 +305,7 @@ impl Consumer {
                     return Ok(records);
                 }
             }
-            if !self.wait(changed, deadline).await {
+            if !self.shared.wait(changed, deadline).await {
                 return Ok(Records::default());
             }
         }
@@ -378,7 +339,7 @@ impl Consumer {
 
     /// Ends a poll from elsewhere.
     pub fn waker(&self) -> Waker {
-        Waker(self.shared.clone())
+        Waker::of(&self.shared)
     }
 
     /// The partitions that it has now.
@@ -477,31 +438,24 @@ impl Consumer {
     /// If the partition is not assigned, or the position isn't found in time.
     pub async fn position(&self, tp: &TopicPartition) -> Result<Offset> {
         let deadline = self.shared.client.deadline(None);
-        loop {
-            let changed = self.shared.to_app.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            {
-                let mut core = self.shared.core.lock();
-                let p = core.subscription.get(tp).ok_or_else(|| not_assigned(tp))?;
-                if let Some(position) = p.known() {
-                    return Ok(position.offset);
-                }
-                if let Some(e) = core.next_error() {
-                    return Err(e);
-                }
-                core.awaited = true;
+        let position = self.shared.until(deadline, |core| {
+            let Some(p) = core.subscription.get(tp) else { return Some(Err(not_assigned(tp))) };
+            if let Some(position) = p.known() {
+                return Some(Ok(position.offset));
             }
+            if let Some(e) = core.next_error() {
+                return Some(Err(e));
+            }
+            core.awaited = true;
             self.shared.to_task.notify_one();
-            if !self.wait(changed, deadline).await {
-                return Err(self.timed_out(&format!("the position of {tp}")));
-            }
-        }
+            None
+        });
+        position.await.unwrap_or_else(|| Err(self.timed_out(&format!("the position of {tp}"))))
     }
 
     /// How many records are behind the position, as of the last fetch; `None` before one.
     pub fn current_lag(&self, tp: &TopicPartition) -> Option<i64> {
-        self.shared.core.lock().subscription.lag(tp, self.shared.read_committed)
+        self.shared.core.lock().subscription.lag(tp, self.shared.group.read_committed)
     }
 
     /// Commits what was given out, and waits for it.
@@ -544,7 +498,7 @@ impl Consumer {
         offsets: Option<BTreeMap<TopicPartition, OffsetAndMetadata>>,
         done: impl FnOnce(&BTreeMap<TopicPartition, OffsetAndMetadata>, Result<()>) + Send + 'static,
     ) -> Result<()> {
-        self.group()?;
+        self.shared.group.required()?;
         let shared = self.shared.clone();
         let (ticket, offsets) = {
             let mut core = shared.core.lock();
@@ -558,10 +512,6 @@ impl Consumer {
             done(&offsets, result);
         });
         Ok(())
-    }
-
-    fn group(&self) -> Result<Str> {
-        self.shared.group_id.clone().ok_or_else(|| Error::Invalid("commits need a group.id".to_owned()))
     }
 
     async fn commit_within(
@@ -594,7 +544,7 @@ impl Consumer {
         &self,
         partitions: impl IntoIterator<Item = TopicPartition>,
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>> {
-        let group = self.group()?;
+        let group = self.shared.group.required()?;
         let partitions: Vec<_> = partitions.into_iter().collect();
         let identity = || self.shared.core.lock().identity();
         offsets::committed(&self.shared.client, &group, identity, &partitions, None).await
@@ -623,7 +573,7 @@ impl Consumer {
         partitions: impl IntoIterator<Item = TopicPartition>,
     ) -> Result<BTreeMap<TopicPartition, Offset>> {
         let wanted = partitions.into_iter().map(|tp| (tp, LATEST)).collect();
-        let found = offsets::list(&self.shared.client, &wanted, self.shared.read_committed, None).await?;
+        let found = offsets::list(&self.shared.client, &wanted, self.shared.group.read_committed, None).await?;
         Ok(found.into_iter().map(|(tp, o)| (tp, o.offset)).collect())
     }
 
@@ -639,7 +589,7 @@ impl Consumer {
         if let Some((tp, time)) = wanted.iter().find(|(_, t)| t.get() < 0) {
             return Err(Error::Invalid(format!("{time} is no time to look for in {tp}")));
         }
-        let found = offsets::list(&self.shared.client, &wanted, self.shared.read_committed, None).await?;
+        let found = offsets::list(&self.shared.client, &wanted, self.shared.group.read_committed, None).await?;
         Ok(found.into_iter().map(|(tp, o)| (tp, o.offset.is_some().then_some(o))).collect())
     }
 
@@ -658,10 +608,10 @@ impl Consumer {
     pub fn group_metadata(&self) -> Result<ConsumerGroupMetadata> {
         let identity = self.shared.core.lock().identity();
         Ok(ConsumerGroupMetadata {
-            group_id: self.group()?,
+            group_id: self.shared.group.required()?,
             generation_id: identity.generation,
             member_id: identity.member_id,
-            group_instance_id: self.shared.instance_id.clone(),
+            group_instance_id: self.shared.group.instance_id.clone(),
         })
     }
 
@@ -683,26 +633,21 @@ impl Consumer {
             let offsets = self.shared.core.lock().consumed();
             result = self.commit_within(&offsets, Some(timeout)).await;
         }
-        self.shared.core.lock().closing = true;
+        self.shared.core.lock().is.closing = true;
         let left = self.leave(options.operation, deadline).await;
-        self.shared.change(|core, _| core.gone = true);
-        loop {
-            let changed = self.shared.to_app.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if self.shared.core.lock().ended || !self.wait(changed, deadline).await {
-                return result.and(left);
-            }
-        }
+        self.shared.change(|core, _| core.is.gone = true);
+        // The task ends in the background, if it can't in time.
+        self.shared.until(deadline, |core| core.is.ended.then_some(())).await;
+        result.and(left)
     }
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
         self.shared.change(|core, now| {
-            if !core.closing {
+            if !core.is.closing {
                 core.abandoned = true;
-                core.closing = true;
+                core.is.closing = true;
                 core.unsubscribe(now, GroupMembershipOperation::Default);
             }
         });

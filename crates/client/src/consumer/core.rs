@@ -25,6 +25,7 @@ use super::subscription::{Place, Position, Subscription, Wanted};
 use crate::Client;
 use crate::cluster::{Broker, Cluster, LeaderHint};
 use crate::error::Error;
+use crate::group::{Flags, MetadataRetry, Unnamed, refused};
 
 /// What the core is configured with.
 #[derive(Clone, Debug)]
@@ -89,15 +90,7 @@ pub(crate) struct Core {
     pub fetcher: Fetcher,
     pub callbacks: VecDeque<Callback>,
     pub errors: VecDeque<Error>,
-    pub woken: bool,
-    /// The member has left, as it was asked to.
-    pub gone: bool,
-    /// The consumer is being closed: the task ends when nothing is left to do.
-    pub closing: bool,
-    /// The task has ended.
-    pub ended: bool,
-    /// The application waits in a poll, which is as good as polling.
-    pub polling: bool,
+    pub is: Flags,
     /// Somebody waits for a position.
     pub awaited: bool,
     /// Nobody will poll any more: there is nobody to be told of partitions.
@@ -110,16 +103,20 @@ pub(crate) struct Core {
     auto_committing: bool,
     /// The topics of the group, with their partitions, as the leader has divided them.
     divided: Option<BTreeMap<Str, usize>>,
-    /// Topics whose names are asked for.
-    unnamed: BTreeSet<Uuid>,
+    unnamed: Unnamed,
     wants_all_topics: bool,
     /// A topic that is wanted is not known.
     missing: bool,
     /// A partition's leader is not known.
     missing_leader: bool,
-    metadata_due: Monotonic,
-    metadata_failures: u32,
+    metadata: MetadataRetry,
     last_ticket: u64,
+}
+
+impl AsMut<Flags> for Core {
+    fn as_mut(&mut self) -> &mut Flags {
+        &mut self.is
+    }
 }
 
 impl Core {
@@ -137,11 +134,7 @@ impl Core {
             fetcher,
             callbacks: VecDeque::new(),
             errors: VecDeque::new(),
-            woken: false,
-            gone: false,
-            closing: false,
-            ended: false,
-            polling: false,
+            is: Flags::default(),
             awaited: false,
             abandoned: false,
             cluster: client.cluster(),
@@ -151,12 +144,11 @@ impl Core {
             auto_commit_due: None,
             auto_committing: false,
             divided: None,
-            unnamed: BTreeSet::new(),
+            unnamed: Unnamed::default(),
             wants_all_topics: false,
             missing: false,
             missing_leader: false,
-            metadata_due: Monotonic::default(),
-            metadata_failures: 0,
+            metadata: MetadataRetry::default(),
             last_ticket: 0,
         }
     }
@@ -178,8 +170,8 @@ impl Core {
             || !self.errors.is_empty()
             || self.subscription.iter().any(|(_, p)| p.place == Place::Missing)
             || !self.callbacks.is_empty()
-            || self.woken
-            || self.gone
+            || self.is.woken
+            || self.is.gone
             || self.fetcher.buffer.any(|f| self.can_be_taken(f))
     }
 
@@ -193,7 +185,7 @@ impl Core {
     /// Who the member is, for commits.
     pub fn identity(&self) -> Identity {
         let outside = Identity { member_id: MemberId::EMPTY, generation: GenerationId::NONE };
-        let managed = self.subscription.is_group_managed() || self.closing;
+        let managed = self.subscription.is_group_managed() || self.is.closing;
         self.membership.as_ref().filter(|_| managed).map_or(outside, Membership::identity)
     }
 
@@ -238,16 +230,11 @@ impl Core {
                 self.want(members.iter().flat_map(|(_, s)| s.topics.iter().map(|t| &**t)));
                 self.work.push(Work::Assign { protocol, members });
             }
-            Effect::NameTopics(ids) => {
-                if self.unnamed.is_empty() && !ids.is_empty() {
-                    self.work.push(Work::NameTopics(ids.clone()));
-                }
-                self.unnamed = ids;
-            }
+            Effect::NameTopics(ids) => self.work.extend(self.unnamed.want(ids).map(Work::NameTopics)),
             Effect::Fail(e) => self.errors.push_back(e),
             Effect::Gone => {
                 self.unnamed.clear();
-                self.gone = true;
+                self.is.gone = true;
             }
         }
     }
@@ -303,7 +290,7 @@ impl Core {
             self.want(topics.iter().map(|t| &**t));
         }
         self.subscription.wanted = wanted;
-        self.gone = false;
+        self.is.gone = false;
         self.wish(now);
     }
 
@@ -347,7 +334,7 @@ impl Core {
             self.member(now, Event::Unsubscribed(operation));
         } else {
             self.subscription.assign(&BTreeSet::new());
-            self.gone = true;
+            self.is.gone = true;
         }
     }
 
@@ -373,14 +360,7 @@ impl Core {
             }
         }
         if let Wanted::Topics(topics) = &self.subscription.wanted {
-            for name in topics {
-                if let Some(t) = self.cluster.topic(name)
-                    && matches!(t.error, ErrorCode::TopicAuthorizationFailed | ErrorCode::InvalidTopicException)
-                {
-                    self.errors
-                        .push_back(Error::Broker { code: t.error, message: Some(format!("topic {name}").into()) });
-                }
-            }
+            self.errors.extend(refused(&self.cluster, topics));
         }
         if matches!(self.subscription.wanted, Wanted::Pattern(_)) {
             self.wish(now);
@@ -435,7 +415,7 @@ impl Core {
     /// What is to be done now.
     pub fn turn(&mut self, now: Now) -> Vec<Work> {
         let t = now.monotonic;
-        if self.polling {
+        if self.is.polling {
             self.member(t, Event::Polled);
             self.auto_commit(t);
         }
@@ -447,17 +427,13 @@ impl Core {
         if self.membership.as_ref().and_then(Membership::next_deadline).is_some_and(|at| at <= t) {
             self.member(t, Event::DeadlineReached);
         }
-        if !self.closing {
+        if !self.is.closing {
             self.missing_leader = false;
             self.find_positions(now);
             let (planned, leaderless) = self.fetcher.plan(t, &self.subscription, &self.cluster);
             self.work.extend(planned.into_iter().map(Work::Fetch));
             self.missing_leader |= leaderless;
-            if !self.missing && !self.missing_leader {
-                self.metadata_failures = 0;
-            } else if self.metadata_due <= t {
-                self.metadata_due = t.plus(self.client.backoff(self.metadata_failures));
-                self.metadata_failures = self.metadata_failures.saturating_add(1);
+            if self.metadata.is_due(t, self.missing || self.missing_leader, &self.client) {
                 self.work.push(Work::UpdateMetadata);
             }
         }
@@ -473,8 +449,8 @@ impl Core {
             }
             _ => None,
         });
-        let commit = self.auto_commit_due.filter(|_| self.polling && !self.auto_committing);
-        let metadata = (self.missing || self.missing_leader).then_some(self.metadata_due);
+        let commit = self.auto_commit_due.filter(|_| self.is.polling && !self.auto_committing);
+        let metadata = self.metadata.next_deadline(self.missing || self.missing_leader);
         member
             .into_iter()
             .chain(commit)
@@ -560,12 +536,7 @@ impl Core {
             Done::Answered(number, reply) => self.member(now, Event::Answered(number, reply)),
             Done::Assign { protocol, members } => self.divide(now, &protocol, &members),
             Done::Named(names) => {
-                self.unnamed.retain(|id| !names.iter().any(|(named, _)| named == id));
-                let again = std::mem::take(&mut self.unnamed);
-                if !again.is_empty() {
-                    self.unnamed.clone_from(&again);
-                    self.work.push(Work::NameTopics(again));
-                }
+                self.work.extend(self.unnamed.answered(&names).map(Work::NameTopics));
                 if !names.is_empty() {
                     self.member(now, Event::TopicsNamed(names));
                 }
@@ -774,7 +745,7 @@ impl Core {
             // The next poll meets it again.
             _ => {
                 // What is given out now must not be committed before the next poll.
-                self.polling &= parts.is_empty();
+                self.is.polling &= parts.is_empty();
                 Ok(Records::of(parts))
             }
         }

@@ -25,7 +25,8 @@ pub(crate) mod task;
 pub(crate) use fetch::fetched;
 pub(crate) use membership::new_member_id;
 
-pub use consumer::{CloseOptions, Consumer, ConsumerGroupMetadata, Waker};
+pub use crate::group::Waker;
+pub use consumer::{CloseOptions, Consumer, ConsumerGroupMetadata};
 pub use listener::RebalanceListener;
 pub use membership::GroupMembershipOperation;
 pub use offsets::{OffsetAndMetadata, OffsetAndTimestamp};

@@ -1,40 +1,41 @@
 //! The task behind a consumer: does the work that [`Core`] says is due, and brings back what came of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use logrun_model::{Monotonic, Str, TopicPartition, Uuid};
-use logrun_wire::messages::metadata_request::MetadataRequestTopic;
-use logrun_wire::messages::{ConsumerGroupHeartbeatRequest, JoinGroupRequest, MetadataRequest};
+use logrun_model::{Str, TopicPartition};
+use logrun_wire::messages::{ConsumerGroupHeartbeatRequest, JoinGroupRequest};
 use logrun_wire::{Request as WireRequest, VersionRange};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use super::core::{Core, Done, Work};
 use super::fetch::{Fetcher, Planned};
 use super::membership::{Reply, Request};
 use super::offsets::{self, OffsetAndMetadata};
 use crate::error::Error;
-use crate::{Call, Client, CoordinatorKey, Lane, Target};
+use crate::{CoordinatorKey, group};
 
-/// What the application's side and the task have in common.
-pub(crate) struct Shared {
-    pub client: Client,
-    pub core: Mutex<Core>,
-    /// There is something for the task to look at.
-    pub to_task: Notify,
-    /// There is something for the application to look at. Only those who wait already are woken.
-    pub to_app: Notify,
-    pub group_id: Option<Str>,
+/// The group of a consumer, if it has one, and what else its two sides share.
+pub(crate) struct Group {
+    pub id: Option<Str>,
     pub instance_id: Option<Str>,
     pub read_committed: bool,
     /// One commit at a time; which was the last for each partition.
     pub commits: tokio::sync::Mutex<BTreeMap<TopicPartition, u64>>,
 }
+
+impl Group {
+    /// # Errors
+    /// Without a `group.id`.
+    pub fn required(&self) -> Result<Str, Error> {
+        self.id.clone().ok_or_else(|| Error::Invalid("commits need a group.id".to_owned()))
+    }
+}
+
+pub(crate) type Shared = group::Shared<Core, Group>;
 
 impl Shared {
     /// Commits. What a commit that was decided later has committed already is left out, so that none goes back.
@@ -45,24 +46,13 @@ impl Shared {
         timeout: Option<Duration>,
         retry: bool,
     ) -> Result<(), Error> {
-        let group = self.group_id.clone().ok_or_else(|| Error::Invalid("commits need a group.id".to_owned()))?;
-        let mut last = self.commits.lock().await;
+        let group = self.group.required()?;
+        let mut last = self.group.commits.lock().await;
         let mut news = offsets.clone();
         news.retain(|tp, _| last.get(tp).is_none_or(|other| *other <= ticket));
         last.extend(news.keys().map(|tp| (tp.clone(), ticket)));
         let identity = || self.core.lock().identity();
-        offsets::commit(&self.client, &group, self.instance_id.as_ref(), identity, &news, timeout, retry).await
-    }
-
-    pub fn now(&self) -> Monotonic {
-        self.client.io().clock.now()
-    }
-
-    /// Changes the core, and lets the task look at it.
-    pub fn change<T>(&self, f: impl FnOnce(&mut Core, Monotonic) -> T) -> T {
-        let result = f(&mut self.core.lock(), self.now());
-        self.to_task.notify_one();
-        result
+        offsets::commit(&self.client, &group, self.group.instance_id.as_ref(), identity, &news, timeout, retry).await
     }
 }
 
@@ -80,7 +70,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let (work, deadline, ends, news) = {
             let mut core = shared.core.lock();
             let work = core.turn(now);
-            (work, core.next_deadline(now.monotonic), core.closing && core.gone, core.has_news())
+            (work, core.next_deadline(now.monotonic), core.is.closing && core.is.gone, core.has_news())
         };
         if news {
             shared.to_app.notify_waiters();
@@ -91,12 +81,6 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         if ends {
             break;
         }
-        let alarm = async {
-            match deadline {
-                Some(at) => clock.sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             Some(done) = running.next(), if !running.is_empty() => shared.core.lock().done(clock.now(), done),
@@ -106,7 +90,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 None => break,
             },
             () = shared.to_task.notified() => {}
-            () = alarm => {}
+            () = shared.alarm(deadline) => {}
         }
     }
     let goodbyes = shared.core.lock().fetcher.close();
@@ -120,8 +104,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         () = async { while last.next().await.is_some() {} } => {}
         () = clock.sleep(shared.client.request_timeout()) => {}
     }
-    shared.core.lock().ended = true;
-    shared.to_app.notify_waiters();
+    shared.ended();
 }
 
 fn start(shared: &Arc<Shared>, work: Work, running: &Running, last: &Running) {
@@ -137,13 +120,13 @@ fn start(shared: &Arc<Shared>, work: Work, running: &Running, last: &Running) {
             into.push(Box::pin(send(s, number, request)));
         }
         Work::ForgetCoordinator => {
-            if let Some(group) = &s.group_id {
+            if let Some(group) = &s.group.id {
                 s.client.forget_coordinator(&CoordinatorKey::Group(group.clone()));
             }
         }
         Work::Fetch(planned) => running.push(Box::pin(fetch(s, planned))),
         Work::Committed(partitions) => running.push(Box::pin(async move {
-            let group = s.group_id.clone().unwrap_or_default();
+            let group = s.group.id.clone().unwrap_or_default();
             let identity = || s.core.lock().identity();
             let result = offsets::committed(&s.client, &group, identity, &partitions, None).await;
             if result.is_err() {
@@ -152,7 +135,7 @@ fn start(shared: &Arc<Shared>, work: Work, running: &Running, last: &Running) {
             Done::Committed(partitions, result)
         })),
         Work::List(lives, wanted) => running.push(Box::pin(async move {
-            let found = offsets::list_once(&s.client, &s.client.cluster(), &wanted, s.read_committed).await;
+            let found = offsets::list_once(&s.client, &s.client.cluster(), &wanted, s.group.read_committed).await;
             Done::Listed(lives, found)
         })),
         Work::Validate(positions) => running.push(Box::pin(async move {
@@ -174,42 +157,20 @@ fn start(shared: &Arc<Shared>, work: Work, running: &Running, last: &Running) {
             }
             Done::Assign { protocol, members }
         })),
-        Work::NameTopics(ids) => running.push(Box::pin(async move { Done::Named(names(&s.client, &ids).await) })),
+        Work::NameTopics(ids) => {
+            running.push(Box::pin(async move { Done::Named(group::names(&s.client, &ids).await) }))
+        }
         Work::UpdateMetadata => s.client.request_update(),
         Work::Hints(topic, hints, brokers) => s.client.leader_hints(&topic, &hints, &brokers),
     }
 }
 
-/// The names of topics. What is not known yet is waited for a while, so that whoever asks again does not ask too often.
-pub(crate) async fn names(client: &Client, ids: &BTreeSet<Uuid>) -> Vec<(Uuid, Str)> {
-    let topic = |id: &Uuid| MetadataRequestTopic { topic_id: *id, name: None, ..Default::default() };
-    let request = MetadataRequest {
-        topics: Some(ids.iter().map(topic).collect()),
-        allow_auto_topic_creation: false,
-        ..Default::default()
-    };
-    let mut found = Vec::new();
-    match client.call(Call::to(Target::Any).versions(12, i16::MAX).once(), request).await {
-        Ok(response) => {
-            let named = response.topics.into_iter().filter(|t| t.error_code == 0);
-            found.extend(named.filter_map(|t| Some((t.topic_id, t.name?.detached()))));
-        }
-        Err(e) => tracing::debug!("names of topics: {e}"),
-    }
-    if found.len() < ids.len() {
-        client.io().clock.sleep(client.backoff(2)).await;
-    }
-    found
-}
-
 async fn fetch(s: Arc<Shared>, planned: Planned) -> Done {
     let wait = Duration::from_millis(u64::try_from(planned.request.max_wait_ms).unwrap_or(0));
     let timeout = s.client.request_timeout() + wait;
-    let result = async {
-        let connection = s.client.node(planned.node, Lane::Fetch).await?;
-        connection.send(&planned.request, Fetcher::versions(&planned), timeout)?.response().await
-    };
-    Done::Fetched(planned.node, result.await)
+    let versions = Fetcher::versions(&planned);
+    let result = group::to_node(&s.client, planned.node, &planned.request, versions, timeout).await;
+    Done::Fetched(planned.node, result)
 }
 
 async fn send(s: Arc<Shared>, number: u64, request: Request) -> Done {
@@ -248,27 +209,7 @@ async fn to_coordinator<R: WireRequest>(
     min_version: i16,
     timeout: Duration,
 ) -> Result<R::Response, Error> {
-    let group = s.group_id.clone().unwrap_or_default();
-    to_coordinator_of(&s.client, group, request, VersionRange::new(min_version, i16::MAX), timeout).await
-}
-
-/// One attempt to ask the coordinator of `group`.
-pub(crate) async fn to_coordinator_of<R: WireRequest>(
-    client: &Client,
-    group: Str,
-    request: &R,
-    versions: VersionRange,
-    timeout: Duration,
-) -> Result<R::Response, Error> {
-    let key = CoordinatorKey::Group(group);
-    let attempt = async {
-        let node = client.coordinator(&key).await?;
-        let connection = client.node(node, Lane::Coordinator).await?;
-        connection.send(request, versions, timeout)?.response().await
-    };
-    let result = attempt.await;
-    if let Err(e) = &result {
-        client.learn(&Target::Coordinator(key), e);
-    }
-    result
+    let group = s.group.id.clone().unwrap_or_default();
+    let versions = VersionRange::new(min_version, i16::MAX);
+    group::to_coordinator(&s.client, group, request, versions, timeout).await
 }

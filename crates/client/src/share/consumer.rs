@@ -9,7 +9,6 @@ use logrun_config::{ClientKind, ConsumerConfig};
 use logrun_io::Io;
 use logrun_model::{Monotonic, Offset, Str, TopicPartition};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use super::acknowledgements::AcknowledgeType;
 use super::core::{self, Core};
@@ -20,6 +19,7 @@ use super::task::{self, Shared};
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::error::Error;
+use crate::group::{Polling, Waker};
 use crate::{Client, Result};
 
 /// Options that mean nothing in a share group, whose place is kept by the brokers.
@@ -66,34 +66,7 @@ pub struct ShareConsumer {
 
 impl fmt::Debug for ShareConsumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ShareConsumer").field("group_id", &self.shared.group_id).finish_non_exhaustive()
-    }
-}
-
-/// Ends a poll from elsewhere. See [`ShareConsumer::waker`].
-#[derive(Clone)]
-pub struct ShareWaker(Arc<Shared>);
-
-impl fmt::Debug for ShareWaker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ShareWaker")
-    }
-}
-
-impl ShareWaker {
-    /// The poll that is under way, or else the next one, ends with [`Error::Woken`].
-    pub fn wake(&self) {
-        self.0.core.lock().woken = true;
-        self.0.to_app.notify_waiters();
-    }
-}
-
-/// A poll that is under way; its end, however it comes.
-struct Polling<'a>(&'a Shared);
-
-impl Drop for Polling<'_> {
-    fn drop(&mut self) {
-        self.0.core.lock().polling = false;
+        f.debug_struct("ShareConsumer").field("group_id", &self.shared.group).finish_non_exhaustive()
     }
 }
 
@@ -144,13 +117,8 @@ impl ShareConsumer {
             backoff: Backoff::new(common.retry_backoff_ms, common.retry_backoff_max_ms),
         };
         let member = Member::new(membership, client.io().random.clone());
-        let shared = Arc::new(Shared {
-            core: Mutex::new(Core::new(client.clone(), settings, member)),
-            to_task: Notify::new(),
-            to_app: Notify::new(),
-            group_id,
-            client: client.clone(),
-        });
+        let core = Core::new(client.clone(), settings, member);
+        let shared = Arc::new(Shared::new(client.clone(), core, group_id));
         client.io().tasks.spawn(task::run(shared.clone()));
         Ok(Self { shared, callback: Mutex::new(None) })
     }
@@ -161,8 +129,8 @@ impl ShareConsumer {
     }
 
     /// Ends polls from elsewhere.
-    pub fn waker(&self) -> ShareWaker {
-        ShareWaker(self.shared.clone())
+    pub fn waker(&self) -> Waker {
+        Waker::of(&self.shared)
     }
 
     /// Subscribes to topics; replaces a former subscription. No topics are the same as [`Self::unsubscribe`], without its
@@ -173,7 +141,7 @@ impl ShareConsumer {
     pub fn subscribe<T: Into<Str>>(&self, topics: impl IntoIterator<Item = T>) -> Result<()> {
         let topics: BTreeSet<Str> = topics.into_iter().map(Into::into).collect();
         self.shared.change(|core, now| {
-            if core.closing {
+            if core.is.closing {
                 return Err(Error::Closed);
             }
             match topics.is_empty() {
@@ -196,7 +164,7 @@ impl ShareConsumer {
     pub async fn unsubscribe(&self) -> Result<()> {
         let deadline = self.shared.client.deadline(None);
         self.shared.change(|core, now| core.unsubscribe(now));
-        self.until(deadline, "leaving the share group", |core| core.gone.then_some(())).await
+        self.until(deadline, "leaving the share group", |core| core.is.gone.then_some(())).await
     }
 
     /// What `found` finds, as soon as it finds something.
@@ -207,27 +175,12 @@ impl ShareConsumer {
         mut found: impl FnMut(&mut Core) -> Option<T>,
     ) -> Result<T> {
         let begun = self.shared.now();
-        loop {
-            let changed = self.shared.to_app.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            {
-                let mut core = self.shared.core.lock();
-                if let Some(t) = found(&mut core) {
-                    return Ok(t);
-                }
-                if core.ended {
-                    return Err(Error::Closed);
-                }
-            }
-            tokio::select! {
-                biased;
-                () = changed => {}
-                () = self.shared.client.io().clock.sleep_until(deadline) => {
-                    return Err(Error::TimedOut { what: what.to_owned(), after: deadline.since(begun), last: None });
-                }
-            }
-        }
+        let found = self.shared.until(deadline, |core| {
+            let found = found(core).map(Ok);
+            found.or_else(|| core.is.ended.then_some(Err(Error::Closed)))
+        });
+        let late = || Err(Error::TimedOut { what: what.to_owned(), after: deadline.since(begun), last: None });
+        found.await.unwrap_or_else(late)
     }
 
     /// Tells the callback what became of acknowledgements.
@@ -251,10 +204,10 @@ impl ShareConsumer {
         let _polling = {
             let now = self.shared.now();
             let mut core = self.shared.core.lock();
-            if core.closing {
+            if core.is.closing {
                 return Err(Error::Closed);
             }
-            if core.polling {
+            if core.is.polling {
                 return Err(Error::Invalid("another poll is under way on this share consumer".to_owned()));
             }
             if core.subscription().is_empty() {
@@ -267,7 +220,7 @@ impl ShareConsumer {
             Polling(&self.shared)
         };
         let result = self.until(deadline, "a poll", |core| {
-            if std::mem::take(&mut core.woken) {
+            if std::mem::take(&mut core.is.woken) {
                 return Some(Err(Error::Woken));
             }
             if let Some(e) = core.errors.pop_front() {
@@ -348,7 +301,7 @@ impl ShareConsumer {
     pub async fn close(&self, timeout: Option<Duration>) -> Result<()> {
         let deadline = self.shared.now().plus(timeout.unwrap_or(CLOSE_WITHIN));
         self.shared.change(|core, _| core.close());
-        let closed = self.until(deadline, "closing", |core| core.ended.then_some(())).await;
+        let closed = self.until(deadline, "closing", |core| core.is.ended.then_some(())).await;
         self.call_back();
         closed
     }

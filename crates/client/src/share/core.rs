@@ -33,6 +33,7 @@ use crate::cluster::{Broker, Cluster, LeaderHint};
 use crate::consumer::fetched::{Fetched, Manner};
 use crate::consumer::subscription::Position;
 use crate::error::Error;
+use crate::group::{Flags, MetadataRetry, Unnamed, refused};
 
 /// What the core is configured with.
 #[derive(Clone, Debug)]
@@ -142,16 +143,9 @@ pub(crate) struct Core {
     pub settled: Vec<Acknowledged>,
     /// Whether there is a callback.
     pub tells: bool,
-    pub woken: bool,
-    /// The member has left, as it was asked to.
-    pub gone: bool,
-    pub closing: bool,
+    pub is: Flags,
     /// Closing, it has begun to leave the group.
     left: bool,
-    /// The task has ended.
-    pub ended: bool,
-    /// The application waits in a poll, which is as good as polling.
-    pub polling: bool,
     /// How long an acquired record is kept for this member; as the broker said last.
     pub lock_timeout: Option<Duration>,
     client: Client,
@@ -166,10 +160,15 @@ pub(crate) struct Core {
     commits: BTreeMap<u64, Commit>,
     next_commit: u64,
     work: Vec<Work>,
-    unnamed: BTreeSet<Uuid>,
+    unnamed: Unnamed,
     missing_leader: bool,
-    metadata_due: Monotonic,
-    metadata_failures: u32,
+    metadata: MetadataRetry,
+}
+
+impl AsMut<Flags> for Core {
+    fn as_mut(&mut self) -> &mut Flags {
+        &mut self.is
+    }
 }
 
 impl Core {
@@ -179,12 +178,8 @@ impl Core {
             errors: VecDeque::new(),
             settled: Vec::new(),
             tells: false,
-            woken: false,
-            gone: true,
-            closing: false,
+            is: Flags { gone: true, ..Flags::default() },
             left: false,
-            ended: false,
-            polling: false,
             lock_timeout: None,
             cluster: client.cluster(),
             client,
@@ -198,10 +193,9 @@ impl Core {
             commits: BTreeMap::new(),
             next_commit: 1,
             work: Vec::new(),
-            unnamed: BTreeSet::new(),
+            unnamed: Unnamed::default(),
             missing_leader: false,
-            metadata_due: Monotonic::default(),
-            metadata_failures: 0,
+            metadata: MetadataRetry::default(),
         }
     }
 
@@ -211,7 +205,7 @@ impl Core {
     }
 
     pub fn subscribe(&mut self, now: Monotonic, topics: BTreeSet<Str>) {
-        self.gone = false;
+        self.is.gone = false;
         self.want(&topics);
         self.topics.clone_from(&topics);
         self.member(now, Event::Subscribed(topics));
@@ -224,9 +218,9 @@ impl Core {
 
     /// Wants nothing any more: what is acknowledged is still sent, then the sessions are ended, then the group is left.
     pub fn close(&mut self) {
-        if !self.closing {
-            self.closing = true;
-            self.polling = false;
+        if !self.is.closing {
+            self.is.closing = true;
+            self.is.polling = false;
             if self.settings.explicit {
                 self.collect(None);
             }
@@ -250,16 +244,11 @@ impl Core {
                     self.want(&partitions.keys().map(|tp| tp.topic.clone()).collect());
                     self.assigned = partitions;
                 }
-                Effect::NameTopics(ids) => {
-                    if self.unnamed.is_empty() && !ids.is_empty() {
-                        self.work.push(Work::NameTopics(ids.clone()));
-                    }
-                    self.unnamed = ids;
-                }
+                Effect::NameTopics(ids) => self.work.extend(self.unnamed.want(ids).map(Work::NameTopics)),
                 Effect::Fail(e) => self.errors.push_back(e),
                 Effect::Gone => {
                     self.unnamed.clear();
-                    self.gone = true;
+                    self.is.gone = true;
                 }
             }
         }
@@ -268,14 +257,7 @@ impl Core {
     /// Another picture of the cluster.
     pub fn cluster_changed(&mut self, cluster: Arc<Cluster>) {
         self.cluster = cluster;
-        for name in &self.topics {
-            if let Some(t) = self.cluster.topic(name)
-                && matches!(t.error, ErrorCode::TopicAuthorizationFailed | ErrorCode::InvalidTopicException)
-            {
-                let message = Some(format!("topic {name}").into());
-                self.errors.push_back(Error::Broker { code: t.error, message });
-            }
-        }
+        self.errors.extend(refused(&self.cluster, &self.topics));
     }
 
     /// What was given out before is settled, as far as the application has said: everything, if it need not say.
@@ -288,7 +270,7 @@ impl Core {
             let sentence = "with share.acknowledgement.mode=explicit every record of the last poll must be acknowledged before the next";
             return Err(Error::Invalid(sentence.to_owned()));
         }
-        self.polling = true;
+        self.is.polling = true;
         self.member(now, Event::Polled);
         Ok(())
     }
@@ -402,8 +384,8 @@ impl Core {
     /// Whether the application has something to hear.
     pub fn has_news(&self) -> bool {
         !self.errors.is_empty()
-            || self.woken
-            || self.gone
+            || self.is.woken
+            || self.is.gone
             || !self.fetched.is_empty()
             || !self.renewed.is_empty()
             || self.commits.values().any(|c| c.open == 0)
@@ -430,13 +412,13 @@ impl Core {
                 parts.push(part);
             }
         }
-        self.polling &= parts.is_empty();
+        self.is.polling &= parts.is_empty();
         ShareRecords::of(parts)
     }
 
     /// What is to be done now.
     pub fn turn(&mut self, now: Monotonic) -> Vec<Work> {
-        if self.polling {
+        if self.is.polling {
             self.member(now, Event::Polled);
         }
         if self.member.next_deadline().is_some_and(|at| at <= now) {
@@ -444,7 +426,7 @@ impl Core {
         }
         let mut wanted: BTreeMap<NodeId, BTreeSet<Id>> = BTreeMap::new();
         self.missing_leader = false;
-        let fetches = self.polling && !self.closing && self.fetched.is_empty() && self.renewed.is_empty();
+        let fetches = self.is.polling && !self.is.closing && self.fetched.is_empty() && self.renewed.is_empty();
         for (tp, topic_id) in &self.assigned {
             match self.cluster.leader(&tp.topic, tp.partition) {
                 Some(leader) => drop(wanted.entry(leader).or_default().insert((*topic_id, tp.partition))),
@@ -459,15 +441,11 @@ impl Core {
             let wanted = wanted.remove(&id).unwrap_or_default();
             self.turn_node(now, id, &wanted, fetches && !self.is_renewing());
         }
-        if self.closing && !self.gone && !self.left && self.is_quiet() {
+        if self.is.closing && !self.is.gone && !self.left && self.is_quiet() {
             self.left = true;
             self.unsubscribe(now);
         }
-        if !self.missing_leader {
-            self.metadata_failures = 0;
-        } else if self.metadata_due <= now {
-            self.metadata_due = now.plus(self.client.backoff(self.metadata_failures));
-            self.metadata_failures = self.metadata_failures.saturating_add(1);
+        if self.metadata.is_due(now, self.missing_leader, &self.client) {
             self.work.push(Work::UpdateMetadata);
         }
         std::mem::take(&mut self.work)
@@ -486,7 +464,7 @@ impl Core {
         }
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let (settings, member_id) = (&self.settings.session, self.member.member_id());
-        if self.closing {
+        if self.is.closing {
             if node.session.is_open() {
                 let pending = std::mem::take(&mut node.pending);
                 let request = node.session.acknowledge(settings, member_id, &runs(&pending), true);
@@ -523,7 +501,7 @@ impl Core {
     /// When there is something to do without anything happening.
     pub fn next_deadline(&self, now: Monotonic) -> Option<Monotonic> {
         let nodes = self.nodes.values().map(|n| n.not_before).filter(|at| *at > now);
-        let metadata = self.missing_leader.then_some(self.metadata_due);
+        let metadata = self.metadata.next_deadline(self.missing_leader);
         self.member.next_deadline().into_iter().chain(nodes).chain(metadata).min()
     }
 
@@ -533,12 +511,7 @@ impl Core {
         match done {
             Done::Heartbeat(number, result) => self.member(now, Event::Answered(number, result)),
             Done::Named(names) => {
-                self.unnamed.retain(|id| !names.iter().any(|(named, _)| named == id));
-                let again = std::mem::take(&mut self.unnamed);
-                if !again.is_empty() {
-                    self.unnamed.clone_from(&again);
-                    self.work.push(Work::NameTopics(again));
-                }
+                self.work.extend(self.unnamed.answered(&names).map(Work::NameTopics));
                 if !names.is_empty() {
                     self.member(now, Event::TopicsNamed(names));
                 }

@@ -30,6 +30,7 @@ mod record;
 mod session;
 mod task;
 
+pub use crate::group::Waker;
 pub use acknowledgements::AcknowledgeType;
-pub use consumer::{Acknowledged, ShareConsumer, ShareWaker};
+pub use consumer::{Acknowledged, ShareConsumer};
 pub use record::{ShareIter, ShareRecord, ShareRecords};
