@@ -15,8 +15,9 @@ use logrun_wire::messages::{
     LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
     ShareGroupDescribeRequest, StreamsGroupDescribeRequest,
 };
-use logrun_wire::{Decoder, ErrorCode, Message};
+use logrun_wire::{Decoder, ErrorCode, Message, Request};
 
+use super::fan_out::Outcomes;
 use super::topics::operations;
 use super::{Admin, Each, by_topic};
 use crate::client::Target;
@@ -169,6 +170,19 @@ pub(super) fn by_id<V>(results: Each<CoordinatorKey, V>) -> Each<Str, V> {
     results.into_iter().map(|(key, v)| (id_of(&key), v)).collect()
 }
 
+/// What each group of a response is; the responses differ in nothing but their types.
+macro_rules! described {
+    ($groups:expr, $description:ident) => {
+        $groups
+            .into_iter()
+            .map(|g| {
+                let outcome = check(g.error_code, g.error_message.as_ref());
+                (g.group_id.clone(), outcome.map(|()| $description(g)))
+            })
+            .collect()
+    };
+}
+
 impl Admin {
     /// All groups of all brokers, of these states and kinds if any are named. A broker that can't be asked is an error
     /// beside what the others say.
@@ -208,32 +222,48 @@ impl Admin {
         Ok((listings, errors))
     }
 
+    /// Asks the coordinators of groups: `build` makes a request for the version and some of the groups, `read` says what
+    /// its answer is to each.
+    async fn each_group<R: Request, V>(
+        &self,
+        ids: &[Str],
+        versions: (i16, i16),
+        build: impl Fn(i16, Vec<Str>) -> R,
+        read: impl Fn(R::Response) -> Outcomes<Str, V>,
+    ) -> Each<Str, V> {
+        let build = |version: i16, keys: &[CoordinatorKey]| Ok(build(version, keys.iter().map(id_of).collect()));
+        let read = |_: i16, response: R::Response, _: &[CoordinatorKey]| {
+            read(response).into_iter().map(|(id, outcome)| (CoordinatorKey::Group(id), outcome)).collect()
+        };
+        by_id(self.at_brokers_of(groups(ids), versions, build, read).await)
+    }
+
+    /// The same, with the names of the coordinators put into what they described.
+    async fn describe<R: Request>(
+        &self,
+        ids: &[Str],
+        versions: (i16, i16),
+        build: impl Fn(i16, Vec<Str>) -> R,
+        read: impl Fn(R::Response) -> Outcomes<Str, GroupDescription>,
+    ) -> Each<Str, GroupDescription> {
+        let mut described = self.each_group(ids, versions, build, read).await;
+        for (id, description) in &mut described {
+            // Known from the call before, unless it has moved since.
+            if let Ok(description) = description {
+                description.coordinator = self.client.coordinator(&CoordinatorKey::Group(id.clone())).await.ok();
+            }
+        }
+        described
+    }
+
     /// Groups of consumers, of the classic protocol and of the new one.
     pub async fn describe_consumer_groups(&self, ids: &[Str], operations: bool) -> Each<Str, GroupDescription> {
-        let mut described = by_id(
-            self.at_brokers_of(
-                groups(ids),
-                (0, i16::MAX),
-                |_, keys| {
-                    Ok(ConsumerGroupDescribeRequest {
-                        group_ids: keys.iter().map(id_of).collect(),
-                        include_authorized_operations: operations,
-                        ..Default::default()
-                    })
-                },
-                |_, response, _| {
-                    response
-                        .groups
-                        .into_iter()
-                        .map(|g| {
-                            let outcome = check(g.error_code, g.error_message.as_ref());
-                            (CoordinatorKey::Group(g.group_id.clone()), outcome.map(|()| consumer_group(g)))
-                        })
-                        .collect()
-                },
-            )
-            .await,
-        );
+        let request = |_, group_ids| ConsumerGroupDescribeRequest {
+            group_ids,
+            include_authorized_operations: operations,
+            ..Default::default()
+        };
+        let mut described = self.describe(ids, (0, i16::MAX), request, |r| described!(r.groups, consumer_group)).await;
         // A classic group is none of the new ones, and an old broker has none of those.
         let classic = described.iter().filter(|(_, result)| {
             matches!(result, Err(Error::Unsupported { .. }))
@@ -243,126 +273,47 @@ impl Admin {
         if !classic.is_empty() {
             described.extend(self.describe_classic_groups(&classic, operations).await);
         }
-        self.name_coordinators(&mut described).await;
         described
     }
 
     /// Groups of the classic protocol.
     pub async fn describe_classic_groups(&self, ids: &[Str], operations: bool) -> Each<Str, GroupDescription> {
-        let mut described = by_id(
-            self.at_brokers_of(
-                groups(ids),
-                (0, i16::MAX),
-                |version, keys| {
-                    Ok(DescribeGroupsRequest {
-                        groups: keys.iter().map(id_of).collect(),
-                        include_authorized_operations: operations && version >= 3,
-                        ..Default::default()
-                    })
-                },
-                |_, response, _| {
-                    response
-                        .groups
-                        .into_iter()
-                        .map(|g| {
-                            let outcome = check(g.error_code, g.error_message.as_ref());
-                            (CoordinatorKey::Group(g.group_id.clone()), outcome.map(|()| classic_group(g)))
-                        })
-                        .collect()
-                },
-            )
-            .await,
-        );
-        self.name_coordinators(&mut described).await;
-        described
+        let request = |version: i16, groups| DescribeGroupsRequest {
+            groups,
+            include_authorized_operations: operations && version >= 3,
+            ..Default::default()
+        };
+        self.describe(ids, (0, i16::MAX), request, |r| described!(r.groups, classic_group)).await
     }
 
     /// Share groups (KIP-932).
     pub async fn describe_share_groups(&self, ids: &[Str], operations: bool) -> Each<Str, GroupDescription> {
-        let mut described = by_id(
-            self.at_brokers_of(
-                groups(ids),
-                (1, i16::MAX),
-                |_, keys| {
-                    Ok(ShareGroupDescribeRequest {
-                        group_ids: keys.iter().map(id_of).collect(),
-                        include_authorized_operations: operations,
-                        ..Default::default()
-                    })
-                },
-                |_, response, _| {
-                    response
-                        .groups
-                        .into_iter()
-                        .map(|g| {
-                            let outcome = check(g.error_code, g.error_message.as_ref());
-                            (CoordinatorKey::Group(g.group_id.clone()), outcome.map(|()| share_group(g)))
-                        })
-                        .collect()
-                },
-            )
-            .await,
-        );
-        self.name_coordinators(&mut described).await;
-        described
+        let request = |_, group_ids| ShareGroupDescribeRequest {
+            group_ids,
+            include_authorized_operations: operations,
+            ..Default::default()
+        };
+        self.describe(ids, (1, i16::MAX), request, |r| described!(r.groups, share_group)).await
     }
 
     /// Streams groups (KIP-1071).
     pub async fn describe_streams_groups(&self, ids: &[Str], operations: bool) -> Each<Str, GroupDescription> {
-        let mut described = by_id(
-            self.at_brokers_of(
-                groups(ids),
-                (0, i16::MAX),
-                |_, keys| {
-                    Ok(StreamsGroupDescribeRequest {
-                        group_ids: keys.iter().map(id_of).collect(),
-                        include_authorized_operations: operations,
-                        ..Default::default()
-                    })
-                },
-                |_, response, _| {
-                    response
-                        .groups
-                        .into_iter()
-                        .map(|g| {
-                            let outcome = check(g.error_code, g.error_message.as_ref());
-                            (CoordinatorKey::Group(g.group_id.clone()), outcome.map(|()| streams_group(g)))
-                        })
-                        .collect()
-                },
-            )
-            .await,
-        );
-        self.name_coordinators(&mut described).await;
-        described
-    }
-
-    async fn name_coordinators(&self, described: &mut Each<Str, GroupDescription>) {
-        for (id, description) in described.iter_mut() {
-            // Known from the call before, unless it has moved since.
-            if let Ok(description) = description {
-                description.coordinator = self.client.coordinator(&CoordinatorKey::Group(id.clone())).await.ok();
-            }
-        }
+        let request = |_, group_ids| StreamsGroupDescribeRequest {
+            group_ids,
+            include_authorized_operations: operations,
+            ..Default::default()
+        };
+        self.describe(ids, (0, i16::MAX), request, |r| described!(r.groups, streams_group)).await
     }
 
     /// Deletes groups that have no members, with their offsets.
     pub async fn delete_groups(&self, ids: &[Str]) -> Each<Str, ()> {
-        by_id(
-            self.at_brokers_of(
-                groups(ids),
-                (0, i16::MAX),
-                |_, keys| {
-                    Ok(DeleteGroupsRequest { groups_names: keys.iter().map(id_of).collect(), ..Default::default() })
-                },
-                |_, response, _| {
-                    let all = response.results.into_iter();
-                    all.map(|g| (CoordinatorKey::Group(g.group_id), check(g.error_code, g.error_message.as_ref())))
-                        .collect()
-                },
-            )
-            .await,
-        )
+        let request = |_, groups_names| DeleteGroupsRequest { groups_names, ..Default::default() };
+        self.each_group(ids, (0, i16::MAX), request, |response| {
+            let results = response.results.into_iter();
+            results.map(|g| (g.group_id, check(g.error_code, g.error_message.as_ref()))).collect()
+        })
+        .await
     }
 
     /// Removes members from a classic group; all of them if `members` is empty. The result is by member id or name.
