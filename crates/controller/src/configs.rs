@@ -12,7 +12,8 @@ use logrun_model::{NodeId, Str, validate_topic_name};
 use logrun_wire::ErrorCode;
 use logrun_wire::messages::{
     AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
-    alter_configs_response, incremental_alter_configs_response,
+    alter_configs_request, alter_configs_response, incremental_alter_configs_request,
+    incremental_alter_configs_response,
 };
 
 use crate::command::Reply;
@@ -31,6 +32,15 @@ enum Operation {
     Subtract,
 }
 
+/// A key, what is to be done with it, and the value that goes with that.
+type Change = (Str, Operation, Option<Str>);
+
+/// A resource's type and name, and what is to be done with its keys.
+type Asked = (i8, Str, Result<Vec<Change>, ApiError>);
+
+/// A resource's type and name, and what became of it: the code and the sentence of an error.
+type Outcome = (i8, Str, (i16, Option<Str>));
+
 impl Operation {
     fn from_id(id: i8) -> Result<Self, ApiError> {
         match id {
@@ -45,74 +55,84 @@ impl Operation {
 
 impl Controller {
     pub(crate) fn incremental_alter_configs(&self, request: &IncrementalAlterConfigsRequest) -> Decided {
-        let mut records = Vec::new();
-        let mut responses = Vec::with_capacity(request.resources.len());
-        for r in &request.resources {
-            let same = |o: &&_| {
-                let o: &logrun_wire::messages::incremental_alter_configs_request::AlterConfigsResource = o;
-                o.resource_type == r.resource_type && o.resource_name == r.resource_name
+        let resource = |r: &incremental_alter_configs_request::AlterConfigsResource| {
+            let change = |c: &incremental_alter_configs_request::AlterableConfig| -> Result<Change, ApiError> {
+                Ok((c.name.clone(), Operation::from_id(c.config_operation)?, c.value.clone()))
             };
-            let changes = r
-                .configs
-                .iter()
-                .map(|c| Operation::from_id(c.config_operation).map(|op| (c.name.clone(), op, c.value.clone())));
-            let result = once(request.resources.iter().filter(same).count())
-                .and_then(|()| changes.collect::<Result<Vec<_>, _>>())
-                .and_then(|changes| self.alter_resource(r.resource_type, &r.resource_name, &changes));
-            let (error_code, error_message) = outcome(&result);
-            records.extend(result.unwrap_or_default());
-            responses.push(incremental_alter_configs_response::AlterConfigsResourceResponse {
+            (r.resource_type, r.resource_name.clone(), r.configs.iter().map(change).collect())
+        };
+        let (records, results) = self.alter_each(request.resources.iter().map(resource), request.validate_only);
+        let response = |(resource_type, resource_name, (error_code, error_message))| {
+            incremental_alter_configs_response::AlterConfigsResourceResponse {
                 error_code,
                 error_message,
-                resource_type: r.resource_type,
-                resource_name: r.resource_name.clone(),
+                resource_type,
+                resource_name,
                 ..Default::default()
-            });
-        }
-        if request.validate_only {
-            records.clear();
-        }
+            }
+        };
+        let responses = results.into_iter().map(response).collect();
         let response = IncrementalAlterConfigsResponse { responses, ..Default::default() };
         Decision { records, reply: Reply::IncrementalAlterConfigs(response) }
     }
 
     /// The older form: the given configs replace all others of the resource.
     pub(crate) fn alter_configs(&self, request: &AlterConfigsRequest) -> Decided {
-        let mut records = Vec::new();
-        let mut responses = Vec::with_capacity(request.resources.len());
-        for r in &request.resources {
-            let same = |o: &&_| {
-                let o: &logrun_wire::messages::alter_configs_request::AlterConfigsResource = o;
-                o.resource_type == r.resource_type && o.resource_name == r.resource_name
-            };
+        let resource = |r: &alter_configs_request::AlterConfigsResource| {
             let resource = ConfigResource::new(ConfigResourceType::from_id(r.resource_type), r.resource_name.clone());
             let set = r.configs.iter().map(|c| (c.name.clone(), Operation::Set, c.value.clone()));
             let existing = self.image.configs.of(&resource);
             let dropped = existing.keys().filter(|k| !r.configs.iter().any(|c| c.name == **k));
-            let changes: Vec<_> = set.chain(dropped.map(|k| (k.clone(), Operation::Delete, None))).collect();
-            let result = once(request.resources.iter().filter(same).count())
-                .and_then(|()| self.alter_resource(r.resource_type, &r.resource_name, &changes));
-            let (error_code, error_message) = outcome(&result);
-            records.extend(result.unwrap_or_default());
-            responses.push(alter_configs_response::AlterConfigsResourceResponse {
+            let changes = set.chain(dropped.map(|k| (k.clone(), Operation::Delete, None))).collect();
+            (r.resource_type, r.resource_name.clone(), Ok(changes))
+        };
+        let (records, results) = self.alter_each(request.resources.iter().map(resource), request.validate_only);
+        let response = |(resource_type, resource_name, (error_code, error_message))| {
+            alter_configs_response::AlterConfigsResourceResponse {
                 error_code,
                 error_message,
-                resource_type: r.resource_type,
-                resource_name: r.resource_name.clone(),
+                resource_type,
+                resource_name,
                 ..Default::default()
-            });
+            }
+        };
+        let responses = results.into_iter().map(response).collect();
+        Decision { records, reply: Reply::AlterConfigs(AlterConfigsResponse { responses, ..Default::default() }) }
+    }
+
+    /// What becomes of each resource; the records are those of all that may be altered, or none if only that was asked.
+    fn alter_each(
+        &self,
+        resources: impl Iterator<Item = Asked>,
+        validate_only: bool,
+    ) -> (Vec<MetadataRecord>, Vec<Outcome>) {
+        let resources: Vec<Asked> = resources.collect();
+        let mut times: BTreeMap<(i8, &Str), usize> = BTreeMap::new();
+        for (resource_type, name, _) in &resources {
+            *times.entry((*resource_type, name)).or_default() += 1;
         }
-        if request.validate_only {
+        let mut records = Vec::new();
+        let mut results = Vec::with_capacity(resources.len());
+        for (resource_type, name, changes) in &resources {
+            let result = match (times.get(&(*resource_type, name)), changes) {
+                (Some(1), Ok(changes)) => self.alter_resource(*resource_type, name, changes),
+                (Some(1), Err(e)) => Err(e.clone()),
+                _ => Err(ApiError::new(ErrorCode::InvalidRequest, "Each resource must appear at most once.")),
+            };
+            results.push((*resource_type, name.clone(), outcome(&result)));
+            records.extend(result.unwrap_or_default());
+        }
+        if validate_only {
             records.clear();
         }
-        Decision { records, reply: Reply::AlterConfigs(AlterConfigsResponse { responses, ..Default::default() }) }
+        (records, results)
     }
 
     fn alter_resource(
         &self,
         resource_type: i8,
         name: &Str,
-        changes: &[(Str, Operation, Option<Str>)],
+        changes: &[Change],
     ) -> Result<Vec<MetadataRecord>, ApiError> {
         let resource = ConfigResource::new(ConfigResourceType::from_id(resource_type), name.detached());
         self.check_resource(&resource)?;
@@ -266,14 +286,7 @@ impl Controller {
     }
 }
 
-fn once(times: usize) -> Result<(), ApiError> {
-    if times > 1 {
-        return Err(ApiError::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."));
-    }
-    Ok(())
-}
-
-fn check_changes(changes: &[(Str, Operation, Option<Str>)]) -> Result<(), ApiError> {
+fn check_changes(changes: &[Change]) -> Result<(), ApiError> {
     let mut seen = BTreeSet::new();
     for (key, operation, value) in changes {
         if !seen.insert(key) {
