@@ -222,20 +222,26 @@ impl Observer {
         effects.push(Effect::BackOff);
     }
 
-    fn on_fetched(&mut self, response: FetchResponse, effects: &mut Vec<Effect>) {
-        match ErrorCode::from_code(response.error_code) {
-            Some(ErrorCode::None) => {}
-            Some(ErrorCode::InconsistentClusterId) => return effects.push(Effect::OtherCluster),
-            _ => return self.lost(effects),
+    /// Whether a response has more to say than this error.
+    fn is_answer(&mut self, error_code: i16, effects: &mut Vec<Effect>) -> bool {
+        match ErrorCode::from_code(error_code) {
+            Some(ErrorCode::None) => return true,
+            Some(ErrorCode::InconsistentClusterId) => effects.push(Effect::OtherCluster),
+            _ => self.lost(effects),
         }
-        let endpoint = |id: i32| {
-            let found = response.node_endpoints.iter().find(|e| e.node_id == id);
-            found.and_then(|e| Some(Node { host: e.host.detached(), port: u16::try_from(e.port).ok()? }))
-        };
+        false
+    }
+
+    fn on_fetched(&mut self, response: FetchResponse, effects: &mut Vec<Effect>) {
+        if !self.is_answer(response.error_code, effects) {
+            return;
+        }
         let [topic] = response.responses.as_slice() else { return self.lost(effects) };
         let [p] = topic.partitions.as_slice() else { return self.lost(effects) };
         let current = &p.current_leader;
-        let Ok(news) = self.learn(current.leader_epoch, current.leader_id, endpoint(current.leader_id), effects) else {
+        let endpoints = response.node_endpoints.iter().map(|e| (e.node_id, &e.host, e.port));
+        let at = endpoint(current.leader_id, endpoints);
+        let Ok(news) = self.learn(current.leader_epoch, current.leader_id, at, effects) else {
             return self.lost(effects);
         };
         match ErrorCode::from_code(p.error_code) {
@@ -271,19 +277,15 @@ impl Observer {
     }
 
     fn on_snapshot(&mut self, response: FetchSnapshotResponse, effects: &mut Vec<Effect>) {
-        match ErrorCode::from_code(response.error_code) {
-            Some(ErrorCode::None) => {}
-            Some(ErrorCode::InconsistentClusterId) => return effects.push(Effect::OtherCluster),
-            _ => return self.lost(effects),
+        if !self.is_answer(response.error_code, effects) {
+            return;
         }
-        let endpoint = |id: i32| {
-            let found = response.node_endpoints.iter().find(|e| e.node_id == id);
-            found.map(|e| Node { host: e.host.detached(), port: e.port })
-        };
         let (Some(download), [topic]) = (self.download, response.topics.as_slice()) else { return self.lost(effects) };
         let [p] = topic.partitions.as_slice() else { return self.lost(effects) };
         let current = &p.current_leader;
-        if self.learn(current.leader_epoch, current.leader_id, endpoint(current.leader_id), effects).is_err() {
+        let endpoints = response.node_endpoints.iter().map(|e| (e.node_id, &e.host, e.port.into()));
+        let at = endpoint(current.leader_id, endpoints);
+        if self.learn(current.leader_epoch, current.leader_id, at, effects).is_err() {
             return self.lost(effects);
         }
         let is_it = p.snapshot_id.end_offset == download.id.end_offset.get()
@@ -338,6 +340,12 @@ impl Observer {
         }
         Ok(news)
     }
+}
+
+/// Where a node is, by what a response says of nodes: id, host and port of each.
+fn endpoint<'e>(id: i32, mut endpoints: impl Iterator<Item = (i32, &'e Str, i32)>) -> Option<Node> {
+    let (_, host, port) = endpoints.find(|(node_id, ..)| *node_id == id)?;
+    Some(Node { host: host.detached(), port: u16::try_from(port).ok()? })
 }
 
 #[cfg(test)]
