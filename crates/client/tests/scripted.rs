@@ -183,6 +183,25 @@ fn a_broker_can_tell_a_client_to_begin_again() {
 }
 
 #[test]
+fn a_position_that_nobody_tells_is_waited_for_in_peace() {
+    run(async {
+        let cluster = one_node(|_| None).await;
+        let config =
+            Config::new("127.0.0.1:9001").set("default.api.timeout.ms", 5_000).set("request.timeout.ms", 1_500);
+        let client = Client::new(cluster.io.clone(), &config, ClientKind::Consumer).expect("a client");
+        let consumer = Consumer::new(client, &config).expect("a consumer");
+        let tp = TopicPartition::new("t", 0);
+        consumer.assign([tp.clone()]).expect("assigned");
+        let begun = cluster.io.clock.now();
+        let e = consumer.position(&tp).await.unwrap_err();
+        assert!(matches!(e, Error::TimedOut { .. }), "{e}");
+        // If one side only woke the other, virtual time would stand still.
+        let took = cluster.io.clock.now().since(begun);
+        assert!((5_000..5_100).contains(&took.as_millis()), "{took:?}");
+    });
+}
+
+#[test]
 fn a_reader_goes_to_the_replica_that_the_leader_names() {
     run(async {
         let asked_of = Arc::new(Mutex::new(Vec::new()));

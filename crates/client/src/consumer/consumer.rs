@@ -80,6 +80,15 @@ impl ConsumerGroupMetadata {
     }
 }
 
+/// Somebody waits for a position; its end, however it comes.
+struct Awaiting<'a>(&'a Shared);
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        self.0.core.lock().awaiting -= 1;
+    }
+}
+
 impl Consumer {
     /// A consumer over the operating system's network. Nothing is connected before it is needed. Must be called inside a
     /// tokio runtime.
@@ -438,6 +447,8 @@ impl Consumer {
     /// If the partition is not assigned, or the position isn't found in time.
     pub async fn position(&self, tp: &TopicPartition) -> Result<Offset> {
         let deadline = self.shared.client.deadline(None);
+        self.shared.change(|core, _| core.awaiting += 1);
+        let _awaiting = Awaiting(&self.shared);
         let position = self.shared.until(deadline, |core| {
             let Some(p) = core.subscription.get(tp) else { return Some(Err(not_assigned(tp))) };
             if let Some(position) = p.known() {
@@ -446,8 +457,6 @@ impl Consumer {
             if let Some(e) = core.next_error() {
                 return Some(Err(e));
             }
-            core.awaited = true;
-            self.shared.to_task.notify_one();
             None
         });
         position.await.unwrap_or_else(|| Err(self.timed_out(&format!("the position of {tp}"))))

@@ -91,8 +91,8 @@ pub(crate) struct Core {
     pub callbacks: VecDeque<Callback>,
     pub errors: VecDeque<Error>,
     pub is: Flags,
-    /// Somebody waits for a position.
-    pub awaited: bool,
+    /// How many wait for a position: each turn of the task may have brought it.
+    pub awaiting: usize,
     /// Nobody will poll any more: there is nobody to be told of partitions.
     pub abandoned: bool,
     client: Client,
@@ -135,7 +135,7 @@ impl Core {
             callbacks: VecDeque::new(),
             errors: VecDeque::new(),
             is: Flags::default(),
-            awaited: false,
+            awaiting: 0,
             abandoned: false,
             cluster: client.cluster(),
             client,
@@ -166,7 +166,7 @@ impl Core {
 
     /// Whether the application has something to hear.
     pub fn has_news(&self) -> bool {
-        self.awaited
+        self.awaiting > 0
             || !self.errors.is_empty()
             || self.subscription.iter().any(|(_, p)| p.place == Place::Missing)
             || !self.callbacks.is_empty()
