@@ -6,6 +6,7 @@ use std::time::Duration;
 use logrun_client::admin::TopicDescription;
 use logrun_client::{Admin, Client, ClientKind, Config, Error, ErrorCode, Str};
 use logrun_io::Io;
+use logrun_tools::runtime;
 
 use crate::Failure;
 use crate::args::{Common, Connection};
@@ -15,17 +16,12 @@ use crate::names::did_you_mean;
 /// Where a cluster is looked for if nothing is said.
 pub const DEFAULT_SERVER: &str = "localhost:9092";
 
-/// Runs a future on a runtime of one thread: starting more costs a command more than it can gain.
+/// Runs a command's future on one thread.
 ///
 /// # Errors
-/// What the future gives.
+/// What the future gives, or the runtime can't be made.
 pub fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Failure::new(format!("can't start: {e}")))?;
-    let result = runtime.block_on(future);
-    // Sockets close with the process; nothing that still runs is waited for.
-    runtime.shutdown_background();
-    result
+    runtime::block_on(Failure::new, future)
 }
 
 /// The properties that the command line, a context and a file amount to; the earlier are stronger.

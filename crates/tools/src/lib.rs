@@ -28,6 +28,7 @@ mod perf;
 mod quorum;
 mod reassign;
 mod records;
+pub mod runtime;
 mod scram;
 mod session;
 mod text;

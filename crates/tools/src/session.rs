@@ -11,18 +11,14 @@ use crate::errors;
 use crate::failure::Failure;
 use crate::files::{self, Properties};
 use crate::options::Given;
+use crate::runtime;
 
-/// Runs a future on a runtime of one thread: starting more costs a tool more than it can gain.
+/// Runs a tool's future on one thread.
 ///
 /// # Errors
 /// What the future gives, or the runtime can't be made.
 pub fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Failure::new(format!("can't start: {e}")))?;
-    let result = runtime.block_on(future);
-    // Sockets close with the process; nothing that still runs is waited for.
-    runtime.shutdown_background();
-    result
+    runtime::block_on(Failure::new, future)
 }
 
 /// A cluster to ask.

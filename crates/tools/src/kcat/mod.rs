@@ -22,7 +22,7 @@ use logrun_client::{Client, ClientKind, Error, ErrorCode};
 use logrun_io::Io;
 
 use self::args::{Args, Asked, Mode};
-use crate::Tool;
+use crate::{Tool, runtime};
 
 pub const TOOL: Tool =
     Tool { name: "kcat", about: "produce, consume, list and query in the manner of cat", run: |words| run(words) };
@@ -69,9 +69,7 @@ fn go(args: &Args) -> Result<ExitCode, String> {
         return Ok(printed(&lines));
     }
     let config = properties::config(&set);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| format!("can't start: {e}"))?;
-    let done = runtime.block_on(async {
+    runtime::block_on(String::from, async {
         let topic = || args.topics.first().ok_or_else(|| "-t <topic> missing".to_owned());
         match mode {
             Mode::List => {
@@ -86,9 +84,7 @@ fn go(args: &Args) -> Result<ExitCode, String> {
                 consume::group(&config, args, group).await.map(|()| ExitCode::SUCCESS)
             }
         }
-    });
-    runtime.shutdown_background();
-    done
+    })
 }
 
 /// What is to be done where no letter says it: what is piped in is produced.

@@ -4,18 +4,17 @@ pub mod consumer;
 pub mod end_to_end;
 pub mod producer;
 
+use tokio::runtime::Builder;
+
 use crate::failure::Failure;
+use crate::runtime;
 
 /// Runs a future on a runtime with threads: what is measured shall not wait for the measuring.
 ///
 /// # Errors
 /// What the future gives, or the runtime can't be made.
 pub fn block_on_threads<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Failure::new(format!("can't start: {e}")))?;
-    let result = runtime.block_on(future);
-    runtime.shutdown_background();
-    result
+    runtime::run(Builder::new_multi_thread(), Failure::new, future)
 }
 
 /// A source of letters that costs nothing worth measuring (xorshift).
