@@ -20,6 +20,7 @@ use logrun_wire::messages::{ShareGroupHeartbeatRequest, ShareGroupHeartbeatRespo
 use crate::backoff::Backoff;
 use crate::consumer::new_member_id;
 use crate::error::Error;
+use crate::group::Heartbeats;
 
 const JOIN_EPOCH: i32 = 0;
 const LEAVE_EPOCH: i32 = -1;
@@ -83,7 +84,7 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct Member {
     settings: Settings,
-    random: Random,
+    beats: Heartbeats,
     state: State,
     member_id: MemberId,
     epoch: i32,
@@ -94,21 +95,14 @@ pub(crate) struct Member {
     target: BTreeMap<Uuid, BTreeSet<i32>>,
     names: BTreeMap<Uuid, Str>,
     unnamed: BTreeSet<Uuid>,
-    in_flight: Option<u64>,
-    next_number: u64,
-    heartbeat_interval_ms: i32,
-    heartbeat_due: Monotonic,
-    awaits_poll: bool,
-    failures: u32,
-    last_poll: Monotonic,
 }
 
 impl Member {
     pub fn new(settings: Settings, random: Random) -> Self {
         Self {
             member_id: new_member_id(&random),
+            beats: Heartbeats::new(HEARTBEAT_INTERVAL_MS, settings.max_poll_interval_ms, settings.backoff, random),
             settings,
-            random,
             state: State::Out,
             epoch: JOIN_EPOCH,
             wish: BTreeSet::new(),
@@ -116,13 +110,6 @@ impl Member {
             target: BTreeMap::new(),
             names: BTreeMap::new(),
             unnamed: BTreeSet::new(),
-            in_flight: None,
-            next_number: 1,
-            heartbeat_interval_ms: HEARTBEAT_INTERVAL_MS,
-            heartbeat_due: Monotonic::default(),
-            awaits_poll: true,
-            failures: 0,
-            last_poll: Monotonic::default(),
         }
     }
 
@@ -137,21 +124,17 @@ impl Member {
             Event::Subscribed(topics) => {
                 if matches!(self.state, State::Out | State::Leaving) {
                     self.state = State::Unjoined;
-                    self.awaits_poll = true;
+                    self.beats.await_poll();
                 }
                 self.wish = topics;
                 if self.told.as_ref() != Some(&self.wish) {
-                    self.heartbeat_due = now;
+                    self.beats.hurry(now);
                 }
             }
             Event::Unsubscribed => self.leave(effects),
-            Event::Polled => {
-                self.last_poll = now;
-                self.awaits_poll = false;
-            }
+            Event::Polled => self.beats.polled(now),
             Event::Answered(number, result) => {
-                if self.in_flight == Some(number) {
-                    self.in_flight = None;
+                if self.beats.answered(number) {
                     match self.state {
                         State::Leaving => self.left(effects),
                         State::Member => self.answered(now, result, effects),
@@ -171,34 +154,26 @@ impl Member {
     /// When there is something to do.
     pub fn next_deadline(&self) -> Option<Monotonic> {
         match self.state {
-            State::Unjoined if !self.awaits_poll => Some(self.heartbeat_due),
-            State::Member => {
-                let poll = self.poll_deadline();
-                Some(if self.in_flight.is_none() { poll.min(self.heartbeat_due) } else { poll })
-            }
-            _ => None,
+            State::Unjoined => self.beats.join_deadline(),
+            State::Member => Some(self.beats.deadline()),
+            State::Out | State::Leaving => None,
         }
-    }
-
-    fn poll_deadline(&self) -> Monotonic {
-        self.last_poll.plus_ms(self.settings.max_poll_interval_ms.into())
     }
 
     fn turn(&mut self, now: Monotonic, effects: &mut Vec<Effect>) {
-        if self.state == State::Member && now >= self.poll_deadline() {
+        if self.state == State::Member && self.beats.is_abandoned(now) {
             self.send(LEAVE_EPOCH, effects);
             self.fenced(effects);
-            self.awaits_poll = true;
+            self.beats.await_poll();
             return;
         }
-        if self.state == State::Unjoined && !self.awaits_poll && now >= self.heartbeat_due {
+        if self.state == State::Unjoined && self.beats.may_join(now) {
             self.state = State::Member;
             self.epoch = JOIN_EPOCH;
-            self.heartbeat_due = now;
         }
-        if self.state == State::Member && self.in_flight.is_none() && now >= self.heartbeat_due {
-            self.heartbeat_due = now.plus_ms(self.heartbeat_interval_ms.into());
-            self.in_flight = Some(self.send(self.epoch, effects));
+        if self.state == State::Member && !self.beats.is_under_way() && self.beats.is_due(now) {
+            let number = self.send(self.epoch, effects);
+            self.beats.sent(now, number);
         }
     }
 
@@ -214,8 +189,7 @@ impl Member {
             request.subscribed_topic_names = Some(self.wish.iter().cloned().collect());
             self.told = Some(self.wish.clone());
         }
-        let number = self.next_number;
-        self.next_number += 1;
+        let number = self.beats.number();
         effects.push(Effect::Send(number, request));
         number
     }
@@ -224,7 +198,7 @@ impl Member {
     fn fenced(&mut self, effects: &mut Vec<Effect>) {
         self.state = State::Unjoined;
         self.epoch = JOIN_EPOCH;
-        self.in_flight = None;
+        self.beats.forget();
         self.told = None;
         self.nothing(effects);
     }
@@ -246,15 +220,12 @@ impl Member {
             Ok(r) => r,
             Err(e) => return self.refused(now, e, effects),
         };
-        self.failures = 0;
         if let Some(id) = &response.member_id {
             self.member_id = id.detached();
         }
         self.epoch = response.member_epoch;
-        self.heartbeat_interval_ms = response.heartbeat_interval_ms.max(1);
-        if self.told.as_ref() == Some(&self.wish) {
-            self.heartbeat_due = now.plus_ms(self.heartbeat_interval_ms.into());
-        }
+        let news = self.told.as_ref() != Some(&self.wish);
+        self.beats.accepted(now, response.heartbeat_interval_ms.max(1), news);
         if let Some(assignment) = response.assignment {
             let topics = assignment.topic_partitions.into_iter();
             self.target = topics.map(|t| (t.topic_id, t.partitions.into_iter().collect())).collect();
@@ -264,24 +235,21 @@ impl Member {
 
     fn refused(&mut self, now: Monotonic, e: Error, effects: &mut Vec<Effect>) {
         self.told = None;
-        let wait = self.settings.backoff.after(self.failures, &self.random);
         match e.code() {
             Some(ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch) => {
                 self.fenced(effects);
-                self.heartbeat_due = now;
+                self.beats.hurry(now);
             }
             _ if e.is_coordinator_moved() || e.is_retriable() => {
                 if e.is_coordinator_moved() {
                     effects.push(Effect::ForgetCoordinator);
                 }
-                self.failures = self.failures.saturating_add(1);
-                self.heartbeat_due = now.plus(wait);
+                self.beats.failed(now);
             }
             _ => {
                 self.fenced(effects);
-                self.failures = self.failures.saturating_add(1);
-                self.heartbeat_due = now.plus(wait);
-                self.awaits_poll = true;
+                self.beats.failed(now);
+                self.beats.await_poll();
                 effects.push(Effect::Fail(e));
             }
         }
@@ -308,11 +276,12 @@ impl Member {
     fn leave(&mut self, effects: &mut Vec<Effect>) {
         self.wish.clear();
         self.told = None;
-        let joined = self.state == State::Member && (self.epoch > 0 || self.in_flight.is_some());
+        let joined = self.state == State::Member && (self.epoch > 0 || self.beats.is_under_way());
         self.nothing(effects);
         if joined {
             self.state = State::Leaving;
-            self.in_flight = Some(self.send(LEAVE_EPOCH, effects));
+            let number = self.send(LEAVE_EPOCH, effects);
+            self.beats.expect(number);
         } else if self.state != State::Leaving {
             self.left(effects);
         }
@@ -321,7 +290,7 @@ impl Member {
     fn left(&mut self, effects: &mut Vec<Effect>) {
         self.state = State::Out;
         self.epoch = JOIN_EPOCH;
-        self.in_flight = None;
+        self.beats.forget();
         effects.push(Effect::Gone);
     }
 }

@@ -20,6 +20,7 @@ use logrun_wire::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbea
 
 use super::{Callback, Effect, Event, GroupMembershipOperation, Identity, Reply, Request, Settings, Wish};
 use crate::error::Error;
+use crate::group::Heartbeats;
 
 /// The member epoch of a join.
 const JOIN_EPOCH: i32 = 0;
@@ -55,7 +56,7 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) struct Modern {
     settings: Settings,
-    random: Random,
+    beats: Heartbeats,
     state: State,
     phase: Phase,
     wish: Wish,
@@ -70,25 +71,21 @@ pub(crate) struct Modern {
     /// What the coordinator has been told; nothing after a failure.
     told_wish: Option<Wish>,
     told_owned: Option<BTreeSet<TopicPartition>>,
-    /// What it was told last may be confirmed by the answer.
-    in_flight: Option<u64>,
-    next_number: u64,
-    heartbeat_interval_ms: i32,
-    heartbeat_due: Monotonic,
     /// The coordinator waits to hear that the member has what it shall have.
     acknowledge: bool,
-    awaits_poll: bool,
-    failures: u32,
-    last_poll: Monotonic,
 }
 
 impl Modern {
     pub fn new(settings: Settings, random: Random) -> Self {
         Self {
             member_id: super::new_member_id(&random),
-            heartbeat_interval_ms: settings.heartbeat_interval_ms,
+            beats: Heartbeats::new(
+                settings.heartbeat_interval_ms,
+                settings.max_poll_interval_ms,
+                settings.backoff,
+                random,
+            ),
             settings,
-            random,
             state: State::Out,
             phase: Phase::Idle,
             wish: Wish::default(),
@@ -99,13 +96,7 @@ impl Modern {
             owned: BTreeSet::new(),
             told_wish: None,
             told_owned: None,
-            in_flight: None,
-            next_number: 1,
-            heartbeat_due: Monotonic::default(),
             acknowledge: false,
-            awaits_poll: true,
-            failures: 0,
-            last_poll: Monotonic::default(),
         }
     }
 
@@ -125,24 +116,22 @@ impl Modern {
             Event::Subscribed(wish) => {
                 if matches!(self.state, State::Out | State::Leaving(_)) {
                     self.state = State::Unjoined;
-                    self.awaits_poll = true;
+                    self.beats.await_poll();
                 }
                 self.wish = wish;
                 if self.told_wish.as_ref() != Some(&self.wish) {
-                    self.heartbeat_due = now;
+                    self.beats.hurry(now);
                 }
             }
             Event::Unsubscribed(operation) => self.leave(operation, effects),
             Event::Polled => {
-                self.last_poll = now;
-                self.awaits_poll = false;
+                self.beats.polled(now);
                 if self.state == State::Fenced {
                     effects.push(Effect::Fail(ErrorCode::UnreleasedInstanceId.into()));
                 }
             }
             Event::Answered(number, Reply::ConsumerHeartbeat(result)) => {
-                if self.in_flight == Some(number) {
-                    self.in_flight = None;
+                if self.beats.answered(number) {
                     self.answered(now, result, effects);
                 }
             }
@@ -159,29 +148,21 @@ impl Modern {
     /// When there is something to do.
     pub fn next_deadline(&self) -> Option<Monotonic> {
         match self.state {
-            State::Unjoined if !self.awaits_poll && self.phase == Phase::Idle => Some(self.heartbeat_due),
-            State::Member => {
-                let poll = self.poll_deadline();
-                Some(if self.in_flight.is_none() { poll.min(self.heartbeat_due) } else { poll })
-            }
+            State::Unjoined if self.phase == Phase::Idle => self.beats.join_deadline(),
+            State::Member => Some(self.beats.deadline()),
             _ => None,
         }
     }
 
-    fn poll_deadline(&self) -> Monotonic {
-        self.last_poll.plus_ms(self.settings.max_poll_interval_ms.into())
-    }
-
     fn turn(&mut self, now: Monotonic, effects: &mut Vec<Effect>) {
-        if self.state == State::Member && now >= self.poll_deadline() {
+        if self.state == State::Member && self.beats.is_abandoned(now) {
             let operation = GroupMembershipOperation::Default;
             self.send_leave(operation, effects);
             self.fenced();
-            self.awaits_poll = true;
+            self.beats.await_poll();
             return;
         }
-        if self.state == State::Unjoined && !self.awaits_poll && self.phase == Phase::Idle && now >= self.heartbeat_due
-        {
+        if self.state == State::Unjoined && self.phase == Phase::Idle && self.beats.may_join(now) {
             if !self.owned.is_empty() {
                 self.phase = Phase::Losing;
                 effects.push(Effect::Call(Callback::Lost(std::mem::take(&mut self.owned))));
@@ -189,10 +170,9 @@ impl Modern {
             }
             self.state = State::Member;
             self.epoch = JOIN_EPOCH;
-            self.heartbeat_due = now;
         }
-        let due = now >= self.heartbeat_due || self.acknowledge && self.phase == Phase::Idle;
-        if self.state == State::Member && self.in_flight.is_none() && due {
+        let due = self.beats.is_due(now) || self.acknowledge && self.phase == Phase::Idle;
+        if self.state == State::Member && !self.beats.is_under_way() && due {
             self.heartbeat(now, effects);
         }
     }
@@ -210,8 +190,7 @@ impl Modern {
     }
 
     fn send(&mut self, request: ConsumerGroupHeartbeatRequest, effects: &mut Vec<Effect>) -> u64 {
-        let number = self.next_number;
-        self.next_number += 1;
+        let number = self.beats.number();
         effects.push(Effect::Send(number, Request::ConsumerHeartbeat(request)));
         number
     }
@@ -245,8 +224,8 @@ impl Modern {
             self.acknowledge &= !settled;
         }
         self.told_wish = Some(self.wish.clone());
-        self.heartbeat_due = now.plus_ms(self.heartbeat_interval_ms.into());
-        self.in_flight = Some(self.send(request, effects));
+        let number = self.send(request, effects);
+        self.beats.sent(now, number);
     }
 
     /// What was told may not have been heard.
@@ -261,7 +240,7 @@ impl Modern {
         self.epoch = JOIN_EPOCH;
         self.target = None;
         self.unnamed.clear();
-        self.in_flight = None;
+        self.beats.forget();
         self.acknowledge = false;
         self.forget_told();
     }
@@ -279,16 +258,12 @@ impl Modern {
         if self.state != State::Member {
             return;
         }
-        self.failures = 0;
         if let Some(id) = &response.member_id {
             self.member_id = id.detached();
         }
         self.epoch = response.member_epoch;
-        self.heartbeat_interval_ms = response.heartbeat_interval_ms;
-        // As soon as possible if the subscription has changed meanwhile.
-        if self.told_wish.as_ref() == Some(&self.wish) {
-            self.heartbeat_due = now.plus_ms(self.heartbeat_interval_ms.into());
-        }
+        let news = self.told_wish.as_ref() != Some(&self.wish);
+        self.beats.accepted(now, response.heartbeat_interval_ms, news);
         if let Some(assignment) = response.assignment {
             let topics = assignment.topic_partitions.into_iter();
             self.target = Some(topics.map(|t| (t.topic_id, t.partitions.into_iter().collect())).collect());
@@ -298,25 +273,22 @@ impl Modern {
 
     fn refused(&mut self, now: Monotonic, e: Error, effects: &mut Vec<Effect>) {
         self.forget_told();
-        let wait = self.settings.backoff.after(self.failures, &self.random);
         match e.code() {
             Some(ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch) => {
                 self.fenced();
-                self.heartbeat_due = now;
+                self.beats.hurry(now);
             }
             _ if e.is_coordinator_moved() || e.is_retriable() => {
                 if e.is_coordinator_moved() {
                     effects.push(Effect::ForgetCoordinator);
                 }
-                self.failures = self.failures.saturating_add(1);
-                self.heartbeat_due = now.plus(wait);
+                self.beats.failed(now);
             }
             code => {
                 let fenced = matches!(code, Some(ErrorCode::UnreleasedInstanceId | ErrorCode::FencedInstanceId));
                 self.fenced();
-                self.failures = self.failures.saturating_add(1);
-                self.heartbeat_due = now.plus(wait);
-                self.awaits_poll = true;
+                self.beats.failed(now);
+                self.beats.await_poll();
                 if fenced {
                     self.state = State::Fenced;
                 }
@@ -381,7 +353,7 @@ impl Modern {
                     _ => {}
                 }
                 if self.state == State::Unjoined {
-                    self.heartbeat_due = self.heartbeat_due.min(now);
+                    self.beats.hurry(now);
                 }
                 self.reconcile(effects);
             }
@@ -434,7 +406,7 @@ impl Modern {
             self.phase = Phase::Losing;
             return effects.push(Effect::Call(Callback::Revoked(owned)));
         }
-        if self.epoch > 0 || self.in_flight.is_some() {
+        if self.epoch > 0 || self.beats.is_under_way() {
             self.send_leave(operation, effects);
         }
         self.fenced();

@@ -2,6 +2,8 @@
 //! meet ([`Shared`]), how that task asks the coordinator, a broker and for the names of topics, and when it asks for
 //! metadata again. It knows neither's protocol, and decides nothing about records.
 
+mod heartbeats;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use tokio::sync::Notify;
 use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::{Call, Client, CoordinatorKey, Lane, Target};
+
+pub(crate) use heartbeats::Heartbeats;
 
 /// What the application's side and the task have in common: `C` is the state behind the lock, `G` says which group and
 /// what else does not change.
