@@ -58,11 +58,6 @@ impl ListenerName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// What its own options begin with: `listener.name.plaintext.`
-    pub fn config_prefix(&self) -> String {
-        format!("listener.name.{}.", self.0.to_lowercase())
-    }
 }
 
 impl fmt::Display for ListenerName {

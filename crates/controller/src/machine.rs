@@ -74,16 +74,6 @@ impl Controller {
         }
     }
 
-    /// The state that `image` describes, as a snapshot gives it.
-    pub fn from_image(config: ControllerConfig, image: MetadataImage, next_offset: MetadataOffset) -> Self {
-        let mut this = Self::new(config, next_offset);
-        for topic in image.topics.iter() {
-            this.note_name(&topic.name.clone());
-        }
-        this.image = image;
-        this
-    }
-
     /// The metadata as far as it is decided, committed or not.
     pub fn image(&self) -> &MetadataImage {
         &self.image

@@ -29,11 +29,6 @@ impl Failure {
         Self { sentence: sentence.to_string(), ..self }
     }
 
-    /// Whether it is only that nobody reads any more.
-    pub fn is_output_closed(&self) -> bool {
-        self.output_closed
-    }
-
     /// Prints the sentence, each of its lines after the program's name.
     pub fn report(&self) -> ExitCode {
         if self.output_closed {

@@ -116,17 +116,9 @@ impl MetadataVersion {
         found.and_then(|i| i16::try_from(i).ok()).map(|i| Self(Self::MIN.0 + i))
     }
 
-    pub const fn is_supported(self) -> bool {
-        Self::MIN.0 <= self.0 && self.0 <= Self::LATEST.0
-    }
-
     /// Before 3.6, an ISR that shrinks raises the leader epoch.
     pub const fn bumps_leader_epoch_on_isr_shrink(self) -> bool {
         self.0 < 12
-    }
-
-    pub const fn has_metadata_transactions(self) -> bool {
-        self.0 >= 13
     }
 
     pub const fn has_controller_registration(self) -> bool {

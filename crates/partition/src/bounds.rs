@@ -81,16 +81,6 @@ pub struct ListOffsetsBounds {
     pub last_fetchable_offset: Offset,
 }
 
-/// Whether a produce with acks=all is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AckState {
-    Pending,
-    Acknowledged,
-    /// NOT_ENOUGH_REPLICAS_AFTER_APPEND: written, but the ISR has shrunk too far meanwhile.
-    NotEnoughReplicasAfterAppend,
-    NotLeaderOrFollower,
-}
-
 impl Replica {
     /// Compares a request's leader epoch with ours (KIP-320); none passes.
     pub fn check_leader_epoch(&self, requested: LeaderEpoch) -> Result<(), AccessError> {
@@ -119,19 +109,6 @@ impl Replica {
             return Err(AccessError::NotEnoughReplicas);
         }
         Ok(leader_epoch)
-    }
-
-    /// Whether everything below `required_offset` is acknowledged by the whole ISR.
-    pub fn ack_state(&self, required_offset: Offset) -> AckState {
-        if self.leading().is_err() {
-            AckState::NotLeaderOrFollower
-        } else if self.high_watermark < required_offset {
-            AckState::Pending
-        } else if self.is_under_min_isr() {
-            AckState::NotEnoughReplicasAfterAppend
-        } else {
-            AckState::Acknowledged
-        }
     }
 
     /// How far `fetch` may read.

@@ -158,10 +158,6 @@ impl EpochCache {
         self.entries.last().copied()
     }
 
-    pub fn earliest_entry(&self) -> Option<EpochEntry> {
-        self.entries.first().copied()
-    }
-
     /// The largest known epoch below `epoch`.
     pub fn previous_epoch(&self, epoch: LeaderEpoch) -> Option<LeaderEpoch> {
         let at = self.entries.partition_point(|e| e.epoch < epoch);

@@ -13,7 +13,7 @@ pub mod producer_state;
 pub mod replica;
 
 pub use append_plan::{AppendPlan, AppendPlanError, Planned, plan_append_as_follower, plan_append_as_leader};
-pub use bounds::{AccessError, AckState, FetchBounds, FetchOffsets, FetchRange, ListOffsetsBounds, Reader};
+pub use bounds::{AccessError, FetchBounds, FetchOffsets, FetchRange, ListOffsetsBounds, Reader};
 pub use epoch_cache::{EpochCache, EpochEntry, InvalidEpochCheckpoint};
 pub use producer_entry::{BatchMetadata, ProducerStateEntry};
 pub use producer_snapshot::{CorruptSnapshot, decode_snapshot, encode_snapshot};

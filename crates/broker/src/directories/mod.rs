@@ -62,11 +62,6 @@ impl Directory {
         self.room.take(bytes).inspect_err(|_| self.attention.notify_one())
     }
 
-    /// Has the directories looked after now.
-    pub fn look_soon(&self) {
-        self.attention.notify_one();
-    }
-
     /// Tells of an error in the directory: a full disk refuses producers, a failing one takes the directory offline.
     pub fn saw(&self, e: &LogError) {
         match e {

@@ -28,7 +28,7 @@ impl Settings {
         let max_message_bytes = topic.max_message_bytes.max(0) as usize;
         Self {
             log: LogConfig {
-                segment_bytes: topic.internal_segment_bytes.unwrap_or(topic.segment_bytes).max(1) as u64,
+                segment_bytes: topic.segment_size().max(1) as u64,
                 segment_ms: topic.segment_ms,
                 segment_jitter_ms: topic.segment_jitter_ms,
                 segment_index_bytes: topic.segment_index_bytes.max(0) as u64,
