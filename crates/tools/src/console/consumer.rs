@@ -10,7 +10,7 @@ use logrun_client::{ClientKind, Offset, TopicPartition};
 use logrun_record::TimestampType;
 
 use super::formatter::{Formatter, Shown};
-use super::{Stop, Until, client_properties, end};
+use super::{CONSUMER_PROPERTY, MAX_MESSAGES, SYSTEST_EVENTS, Stop, TIMEOUT_MS, Until, client_properties, end};
 use crate::failure::Failure;
 use crate::files::{self, Properties};
 use crate::options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Given, HELP, Opt, Syntax, VERSION};
@@ -47,15 +47,15 @@ const SYNTAX: Syntax = Syntax {
         BOOTSTRAP_SERVER,
         COMMAND_CONFIG,
         Opt::value("consumer.config", "FILE", "").instead("command-config"),
-        Opt::value("command-property", "NAME=VALUE", "A configuration of the consumer. Can be given several times."),
+        CONSUMER_PROPERTY,
         Opt::value("consumer-property", "NAME=VALUE", "").instead("command-property"),
         Opt::value("topic", "TOPIC", "The topic."),
         Opt::value("include", "REGEX", "All topics whose names match."),
         Opt::value("partition", "ID", "Only this partition; from its end on, unless --offset says otherwise."),
         Opt::value("offset", "OFFSET", "With --partition: from this offset on, or earliest, or latest."),
         Opt::flag("from-beginning", "From the first record on, where the group has no committed offset."),
-        Opt::value("max-messages", "COUNT", "End after so many records."),
-        Opt::value("timeout-ms", "MS", "End when nothing has come for so long."),
+        MAX_MESSAGES,
+        TIMEOUT_MS,
         Opt::flag("skip-message-on-error", "Pass over a record that can't be printed, instead of ending."),
         Opt::value(
             "isolation-level",
@@ -63,7 +63,7 @@ const SYNTAX: Syntax = Syntax {
             "read_committed leaves out records of transactions that are not committed.",
         ),
         Opt::value("group", "GROUP", "The consumer group; without it one of its own, whose offsets are not kept."),
-        Opt::flag("enable-systest-events", "Say when it has ended."),
+        SYSTEST_EVENTS,
         FORMATTING[0],
         FORMATTING[1],
         FORMATTING[2],

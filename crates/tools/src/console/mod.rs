@@ -16,8 +16,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::Out;
 use crate::failure::Failure;
 use crate::files::{self, Properties};
-use crate::options::Given;
+use crate::options::{Given, Opt};
 use crate::session::failure;
+
+/// Options that several of these tools have alike.
+pub const CONSUMER_PROPERTY: Opt =
+    Opt::value("command-property", "NAME=VALUE", "A configuration of the consumer. Can be given several times.");
+const MAX_MESSAGES: Opt = Opt::value("max-messages", "COUNT", "End after so many records.");
+const TIMEOUT_MS: Opt = Opt::value("timeout-ms", "MS", "End when nothing has come for so long.");
+const SYSTEST_EVENTS: Opt = Opt::flag("enable-systest-events", "Say when it has ended.");
 
 /// The client's properties: those of the file, then those of the command line, each under its new name or its old.
 ///

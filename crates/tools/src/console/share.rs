@@ -11,7 +11,7 @@ use logrun_client::share::{AcknowledgeType, ShareConsumer, ShareRecords};
 
 use super::consumer::{FORMATTING, formatter, write};
 use super::formatter::Formatter;
-use super::{Stop, Until, client_properties, end};
+use super::{CONSUMER_PROPERTY, MAX_MESSAGES, SYSTEST_EVENTS, Stop, TIMEOUT_MS, Until, client_properties, end};
 use crate::failure::Failure;
 use crate::files::Properties;
 use crate::options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Given, HELP, Opt, Syntax, VERSION};
@@ -33,16 +33,16 @@ const SYNTAX: Syntax = Syntax {
         BOOTSTRAP_SERVER,
         COMMAND_CONFIG,
         Opt::value("consumer-config", "FILE", "").instead("command-config"),
-        Opt::value("command-property", "NAME=VALUE", "A configuration of the consumer. Can be given several times."),
+        CONSUMER_PROPERTY,
         Opt::value("consumer-property", "NAME=VALUE", "").instead("command-property"),
         Opt::value("topic", "TOPIC", "The topic (required)."),
         Opt::value("group", "GROUP", "The share group (console-share-consumer)."),
-        Opt::value("max-messages", "COUNT", "End after so many records."),
-        Opt::value("timeout-ms", "MS", "End when nothing has come for so long."),
+        MAX_MESSAGES,
+        TIMEOUT_MS,
         Opt::flag("reject", "Reject each record: nobody gets it again."),
         Opt::flag("release", "Release each record: it is delivered again."),
         Opt::flag("reject-message-on-error", "Reject a record that can't be printed, instead of ending."),
-        Opt::flag("enable-systest-events", "Say when it has ended."),
+        SYSTEST_EVENTS,
         FORMATTING[0],
         FORMATTING[1],
         FORMATTING[2],

@@ -12,7 +12,7 @@ use logrun_client::consumer::{CloseOptions, Consumer, RebalanceListener, TopicPa
 use logrun_client::{ClientKind, TopicPartition};
 
 use super::block_on_threads;
-use crate::console::client_properties;
+use crate::console::{CONSUMER_PROPERTY, client_properties};
 use crate::datetime::Civil;
 use crate::failure::Failure;
 use crate::files::Properties;
@@ -33,7 +33,7 @@ const SYNTAX: Syntax = Syntax {
         Opt::value("broker-list", "HOST:PORT,…", "").instead("bootstrap-server"),
         COMMAND_CONFIG,
         Opt::value("consumer.config", "FILE", "").instead("command-config"),
-        Opt::value("command-property", "NAME=VALUE", "A configuration of the consumer. Can be given several times."),
+        CONSUMER_PROPERTY,
         Opt::value("topic", "TOPIC", "The topic."),
         Opt::value("include", "REGEX", "All topics whose names match."),
         Opt::value("num-records", "COUNT", "How many records (required)."),
