@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use logrun_model::{GroupId, LeaderEpoch, NodeId, Offset, Str, TimestampMs, TopicPartition, Uuid};
-use logrun_wire::ErrorCode;
 use logrun_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use logrun_wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use logrun_wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use logrun_wire::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
-use logrun_wire::messages::{ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest};
+use logrun_wire::messages::{
+    ListOffsetsRequest, ListOffsetsResponse, OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse,
+};
+use logrun_wire::{ErrorCode, Request};
 
 use super::membership::Identity;
 use super::subscription::Position;
@@ -57,8 +60,11 @@ pub(crate) const EARLIEST: TimestampMs = TimestampMs(-2);
 /// The versions that carry topic ids begin here, for commits and for committed offsets alike.
 const FIRST_VERSION_WITH_IDS: i16 = 10;
 
-fn by_topic<'a, T>(list: impl IntoIterator<Item = (&'a TopicPartition, T)>) -> BTreeMap<&'a Str, Vec<(i32, T)>> {
-    let mut topics: BTreeMap<&Str, Vec<(i32, T)>> = BTreeMap::new();
+/// The numbers of partitions, each with what goes with it, by topic.
+type ByTopic<'a, T> = BTreeMap<&'a Str, Vec<(i32, T)>>;
+
+fn by_topic<'a, T>(list: impl IntoIterator<Item = (&'a TopicPartition, T)>) -> ByTopic<'a, T> {
+    let mut topics = ByTopic::new();
     for (tp, item) in list {
         topics.entry(&tp.topic).or_default().push((tp.partition, item));
     }
@@ -204,25 +210,56 @@ pub(crate) async fn committed(
     Ok(found)
 }
 
-/// Partitions, each with what is asked of it, by their leaders.
-type ByLeader<'a, T> = BTreeMap<NodeId, Vec<(&'a TopicPartition, T)>>;
+fn leader_of(cluster: &Cluster, tp: &TopicPartition) -> Result<NodeId, Error> {
+    cluster.leader(&tp.topic, tp.partition).ok_or_else(|| {
+        let known = cluster.partition(&tp.topic, tp.partition).is_some();
+        let code = if known { ErrorCode::LeaderNotAvailable } else { ErrorCode::UnknownTopicOrPartition };
+        Error::Broker { code, message: Some(tp.to_string().into()) }
+    })
+}
 
-/// Partitions by their leaders; those without one are an error.
-fn by_leader<'a, T>(
+/// What the leader of a partition is asked about it.
+#[derive(Clone, Copy)]
+struct Asked<T> {
+    leader_epoch: i32,
+    about: T,
+}
+
+/// Asks each leader once about its partitions: `build` makes the request of their numbers by topic, `read` gives what the
+/// response says of each, with its error code.
+async fn at_leaders<'a, T: Copy + 'a, R: Request, A>(
+    client: &Client,
     cluster: &Cluster,
-    list: impl IntoIterator<Item = (&'a TopicPartition, T)>,
-) -> Result<ByLeader<'a, T>, Error> {
-    let mut nodes: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();
-    for (tp, item) in list {
-        let Some(leader) = cluster.leader(&tp.topic, tp.partition) else {
-            let message = Some(tp.to_string().into());
-            let known = cluster.partition(&tp.topic, tp.partition).is_some();
-            let code = if known { ErrorCode::LeaderNotAvailable } else { ErrorCode::UnknownTopicOrPartition };
-            return Err(Error::Broker { code, message });
-        };
-        nodes.entry(leader).or_default().push((tp, item));
+    wanted: impl Iterator<Item = (&'a TopicPartition, T)>,
+    build: impl Fn(ByTopic<'_, Asked<T>>) -> R,
+    read: impl Fn(R::Response) -> Vec<(TopicPartition, i16, A)>,
+) -> BTreeMap<TopicPartition, Result<A, Error>> {
+    let mut results = BTreeMap::new();
+    let mut nodes: BTreeMap<NodeId, Vec<(&TopicPartition, Asked<T>)>> = BTreeMap::new();
+    for (tp, about) in wanted {
+        match leader_of(cluster, tp) {
+            Ok(node) => {
+                let leader_epoch = cluster.partition(&tp.topic, tp.partition).map_or(-1, |p| p.leader_epoch);
+                nodes.entry(node).or_default().push((tp, Asked { leader_epoch, about }));
+            }
+            Err(e) => drop(results.insert(tp.clone(), Err(e))),
+        }
     }
-    Ok(nodes)
+    let (mut calls, mut lists) = (Vec::new(), Vec::new());
+    for (node, list) in nodes {
+        calls.push(client.call(Call::to(Target::Node(node)).once(), build(by_topic(list.iter().copied()))));
+        lists.push(list);
+    }
+    for (list, result) in lists.into_iter().zip(join_all(calls).await) {
+        match result {
+            Ok(response) => results.extend(read(response).into_iter().map(|(tp, code, answer)| {
+                let result = of_partition(&tp, code).map(|()| answer);
+                (tp, result)
+            })),
+            Err(e) => results.extend(list.into_iter().map(|(tp, _)| (tp.clone(), Err(e.clone())))),
+        }
+    }
+    results
 }
 
 /// The offsets of these times (or [`EARLIEST`], [`LATEST`]); one attempt. `NONE` where there is no such record.
@@ -232,58 +269,42 @@ pub(crate) async fn list_once(
     wanted: &BTreeMap<TopicPartition, TimestampMs>,
     read_committed: bool,
 ) -> BTreeMap<TopicPartition, Result<OffsetAndTimestamp, Error>> {
-    let mut results = BTreeMap::new();
-    let mut nodes: BTreeMap<NodeId, Vec<(&TopicPartition, TimestampMs)>> = BTreeMap::new();
-    for (tp, time) in wanted {
-        match by_leader(cluster, [(tp, *time)]) {
-            Ok(one) => one.into_iter().for_each(|(node, list)| nodes.entry(node).or_default().extend(list)),
-            Err(e) => {
-                results.insert(tp.clone(), Err(e));
-            }
+    let partition = |(partition_index, asked): (i32, Asked<TimestampMs>)| ListOffsetsPartition {
+        partition_index,
+        current_leader_epoch: asked.leader_epoch,
+        timestamp: asked.about.get(),
+        ..Default::default()
+    };
+    let build = |topics: ByTopic<'_, Asked<TimestampMs>>| ListOffsetsRequest {
+        replica_id: -1,
+        isolation_level: i8::from(read_committed),
+        topics: topics
+            .into_iter()
+            .map(|(name, partitions)| ListOffsetsTopic {
+                name: name.clone(),
+                partitions: partitions.into_iter().map(partition).collect(),
+                ..Default::default()
+            })
+            .collect(),
+        timeout_ms: i32::try_from(client.request_timeout().as_millis()).unwrap_or(i32::MAX),
+        ..Default::default()
+    };
+    let read = |response: ListOffsetsResponse| {
+        let mut found = Vec::new();
+        for t in response.topics {
+            let topic = t.name.detached();
+            found.extend(t.partitions.into_iter().map(|p| {
+                let answer = OffsetAndTimestamp {
+                    offset: Offset(p.offset),
+                    timestamp: TimestampMs(p.timestamp),
+                    leader_epoch: LeaderEpoch(p.leader_epoch),
+                };
+                (TopicPartition { topic: topic.clone(), partition: p.partition_index }, p.error_code, answer)
+            }));
         }
-    }
-    let ask = nodes.into_iter().map(|(node, list)| async move {
-        let partition = |(partition_index, (tp, time)): &(i32, (&TopicPartition, TimestampMs))| ListOffsetsPartition {
-            partition_index: *partition_index,
-            current_leader_epoch: cluster.partition(&tp.topic, tp.partition).map_or(-1, |p| p.leader_epoch),
-            timestamp: time.get(),
-            ..Default::default()
-        };
-        let topics = by_topic(list.iter().map(|(tp, time)| (*tp, (*tp, *time))));
-        let topics = topics.iter().map(|(name, partitions)| ListOffsetsTopic {
-            name: (*name).clone(),
-            partitions: partitions.iter().map(partition).collect(),
-            ..Default::default()
-        });
-        let request = ListOffsetsRequest {
-            replica_id: -1,
-            isolation_level: i8::from(read_committed),
-            topics: topics.collect(),
-            timeout_ms: i32::try_from(client.request_timeout().as_millis()).unwrap_or(i32::MAX),
-            ..Default::default()
-        };
-        let result = client.call(Call::to(Target::Node(node)).once(), request).await;
-        (list, result)
-    });
-    for (list, result) in join_all(ask).await {
-        match result {
-            Ok(response) => {
-                for t in response.topics {
-                    for p in t.partitions {
-                        let tp = TopicPartition { topic: t.name.detached(), partition: p.partition_index };
-                        let found = OffsetAndTimestamp {
-                            offset: Offset(p.offset),
-                            timestamp: TimestampMs(p.timestamp),
-                            leader_epoch: LeaderEpoch(p.leader_epoch),
-                        };
-                        results.insert(tp.clone(), of_partition(&tp, p.error_code).map(|()| found));
-                    }
-                }
-            }
-            Err(e) => results.extend(list.into_iter().map(|(tp, _)| (tp.clone(), Err(e.clone())))),
-        }
-    }
-    results
+        found
+    };
+    at_leaders(client, cluster, wanted.iter().map(|(tp, time)| (tp, *time)), build, read).await
 }
 
 /// As [`list_once`], tried until all are known.
@@ -329,47 +350,35 @@ pub(crate) async fn ends_of_epochs(
     cluster: &Cluster,
     positions: &BTreeMap<TopicPartition, Position>,
 ) -> BTreeMap<TopicPartition, Result<Position, Error>> {
-    let mut results = BTreeMap::new();
-    let mut nodes: BTreeMap<NodeId, Vec<(&TopicPartition, &Position)>> = BTreeMap::new();
-    for (tp, position) in positions {
-        match by_leader(cluster, [(tp, position)]) {
-            Ok(one) => one.into_iter().for_each(|(node, list)| nodes.entry(node).or_default().extend(list)),
-            Err(e) => {
-                results.insert(tp.clone(), Err(e));
-            }
-        }
-    }
-    let ask = nodes.into_iter().map(|(node, list)| async move {
-        let partition = |(partition, (tp, position)): &(i32, (&TopicPartition, &Position))| OffsetForLeaderPartition {
-            partition: *partition,
-            current_leader_epoch: cluster.partition(&tp.topic, tp.partition).map_or(-1, |p| p.leader_epoch),
-            leader_epoch: position.epoch.get(),
-            ..Default::default()
-        };
-        let topics = by_topic(list.iter().map(|(tp, position)| (*tp, (*tp, *position))));
-        let topics = topics.iter().map(|(name, partitions)| OffsetForLeaderTopic {
-            topic: (*name).clone(),
-            partitions: partitions.iter().map(partition).collect(),
-            ..Default::default()
-        });
+    let partition = |(partition, asked): (i32, Asked<LeaderEpoch>)| OffsetForLeaderPartition {
+        partition,
+        current_leader_epoch: asked.leader_epoch,
+        leader_epoch: asked.about.get(),
+        ..Default::default()
+    };
+    let build = |topics: ByTopic<'_, Asked<LeaderEpoch>>| OffsetForLeaderEpochRequest {
         // Consumers are no replica.
-        let request = OffsetForLeaderEpochRequest { replica_id: -1, topics: topics.collect(), ..Default::default() };
-        let result = client.call(Call::to(Target::Node(node)).once(), request).await;
-        (list, result)
-    });
-    for (list, result) in join_all(ask).await {
-        match result {
-            Ok(response) => {
-                for t in response.topics {
-                    for p in t.partitions {
-                        let tp = TopicPartition { topic: t.topic.detached(), partition: p.partition };
-                        let end = Position { offset: Offset(p.end_offset), epoch: LeaderEpoch(p.leader_epoch) };
-                        results.insert(tp.clone(), of_partition(&tp, p.error_code).map(|()| end));
-                    }
-                }
-            }
-            Err(e) => results.extend(list.into_iter().map(|(tp, _)| (tp.clone(), Err(e.clone())))),
+        replica_id: -1,
+        topics: topics
+            .into_iter()
+            .map(|(topic, partitions)| OffsetForLeaderTopic {
+                topic: topic.clone(),
+                partitions: partitions.into_iter().map(partition).collect(),
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    };
+    let read = |response: OffsetForLeaderEpochResponse| {
+        let mut ends = Vec::new();
+        for t in response.topics {
+            let topic = t.topic.detached();
+            ends.extend(t.partitions.into_iter().map(|p| {
+                let end = Position { offset: Offset(p.end_offset), epoch: LeaderEpoch(p.leader_epoch) };
+                (TopicPartition { topic: topic.clone(), partition: p.partition }, p.error_code, end)
+            }));
         }
-    }
-    results
+        ends
+    };
+    at_leaders(client, cluster, positions.iter().map(|(tp, position)| (tp, position.epoch)), build, read).await
 }
