@@ -1,9 +1,10 @@
 //! The commands that people type: `logrun topics`, `configs`, `groups`, `produce`, `consume`, `top`, `doctor`,
 //! `contexts`.
 //!
-//! They stand on the public client library and nothing else of the program: each works against Apache Kafka too. Kafka's
-//! own tools, whose words and output scripts rely on, are `logrun-tools`; here a person is spoken to. Every command prints
-//! through [`output`], reaches a cluster through [`session`] and ends with a [`Failure`] that says what to do.
+//! They stand on the public client library: each works against Apache Kafka too, and none reaches into a broker. Kafka's
+//! own tools, whose words and output scripts rely on, are `logrun-tools`, from which the reading of times and the plans of
+//! offsets come; here a person is spoken to. Every command prints through [`output`], reaches a cluster through [`session`]
+//! and ends with a [`Failure`] that says what to do.
 
 pub mod args;
 mod ask;
