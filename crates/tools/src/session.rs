@@ -130,7 +130,7 @@ pub fn properties_of(given: &Given<'_>, config: Option<&str>) -> Result<Properti
         (None, None) if declared("bootstrap-controller") => {
             Err(given.syntax.wrong("You must specify either --bootstrap-controller or --bootstrap-server."))
         }
-        (None, None) => Err(given.syntax.wrong("Missing required argument \"[bootstrap-server]\"")),
+        (None, None) => Err(given.missing("bootstrap-server")),
     }
 }
 

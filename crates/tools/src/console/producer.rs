@@ -94,7 +94,7 @@ fn properties(given: &Given<'_>) -> Result<Properties, Failure> {
     let mut properties =
         client_properties(given, ("command-config", "producer.config"), ("command-property", "producer-property"))?;
     let brokers = given.value("bootstrap-server")?.or(given.value("broker-list")?);
-    let brokers = brokers.ok_or_else(|| given.syntax.wrong("Missing required argument \"[bootstrap-server]\""))?;
+    let brokers = brokers.ok_or_else(|| given.missing("bootstrap-server"))?;
     properties.insert("bootstrap.servers".to_owned(), brokers.to_owned());
     properties.entry("client.id".to_owned()).or_insert_with(|| "console-producer".to_owned());
     for (option, name) in CONFIGS {

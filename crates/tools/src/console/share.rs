@@ -83,7 +83,7 @@ impl Plan {
             (false, false) => AcknowledgeType::Accept,
         };
         let server = given.value("bootstrap-server")?;
-        let server = server.ok_or_else(|| given.syntax.wrong("Missing required argument \"[bootstrap-server]\""))?;
+        let server = server.ok_or_else(|| given.missing("bootstrap-server"))?;
         let mut properties =
             client_properties(given, ("command-config", "consumer-config"), ("command-property", "consumer-property"))?;
         let groups: BTreeSet<&str> =

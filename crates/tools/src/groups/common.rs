@@ -53,6 +53,14 @@ pub mod opts {
         Opt::maybe("state", "STATES", "With --describe: the state. With --list: states, or only groups in these.");
 }
 
+/// What stands where nothing is known.
+pub const MISSING: &str = "-";
+
+/// A number, if it is known.
+pub fn number<T: ToString>(n: Option<T>) -> String {
+    n.map_or_else(|| MISSING.to_owned(), |n| n.to_string())
+}
+
 /// What the cluster refuses is told on standard output and is no failure to the shell. `kind` is that of the groups.
 pub fn told_as_kafka_does(failure: Failure, kind: &str) -> Failure {
     match failure.is_refusal() {

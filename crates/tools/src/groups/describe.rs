@@ -6,6 +6,7 @@ use std::io::Write;
 use futures_util::future::try_join_all;
 
 use super::chosen;
+use super::common::{MISSING, number};
 use super::lookup::{Committed, Group, Member, committed, describe as look_up};
 use crate::Out;
 use crate::cluster::{LATEST, Partition, list_offsets, partitions};
@@ -13,8 +14,6 @@ use crate::failure::Failure;
 use crate::options::Given;
 use crate::session::Session;
 use crate::text::commas;
-
-const MISSING: &str = "-";
 
 /// Runs it.
 ///
@@ -122,7 +121,6 @@ fn lag(out: &mut Out, group: &Group, rows: &[Row<'_>], verbose: bool) -> Result<
         "HOST",
         "CLIENT-ID",
     ])?;
-    let number = |n: Option<i64>| n.map_or(MISSING.to_owned(), |n| n.to_string());
     for row in rows {
         let current = row.committed.map(|c| c.offset);
         let lag = row.end.zip(current).map(|(end, current)| end - current);
@@ -131,7 +129,7 @@ fn lag(out: &mut Out, group: &Group, rows: &[Row<'_>], verbose: bool) -> Result<
             &group.id,
             row.partition.as_ref().map_or(MISSING, |p| &p.0),
             &row.partition.as_ref().map_or(MISSING.to_owned(), |p| p.1.to_string()),
-            &number(epoch.map(i64::from)),
+            &number(epoch),
             &number(current),
             &number(row.end),
             &number(lag),
@@ -207,7 +205,6 @@ fn members(out: &mut Out, group: &Group, verbose: bool) -> Result<(), Failure> {
     let mut first = header;
     first[0] = &padded;
     line(first)?;
-    let number = |n: Option<i32>| n.map_or(MISSING.to_owned(), |n| n.to_string());
     for member in all {
         line([
             &group.id,
@@ -234,7 +231,6 @@ fn state(out: &mut Out, group: &Group, verbose: bool) -> Result<(), Failure> {
     let coordinator_width = coordinator.chars().count().max(25);
     let group_width = group.id.chars().count().max(15);
     let assignor = if group.assignor.is_empty() { MISSING } else { &group.assignor };
-    let number = |n: Option<i32>| n.map_or(MISSING.to_owned(), |n| n.to_string());
     let mut line = |cells: [&str; 7]| {
         let [group, coordinator, assignor, state, epoch, assignment_epoch, members] = cells;
         write!(out, "\n{group:<group_width$} {coordinator:<coordinator_width$} {assignor:<20} {state:<20} ")?;

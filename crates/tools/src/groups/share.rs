@@ -11,7 +11,7 @@ use logrun_client::admin::{GroupKind, ShareOffset};
 use logrun_client::{Error, ErrorCode, Str, TopicPartition};
 
 use super::common::opts::*;
-use super::common::{check_describe, check_reset, chosen, delete, list, told_as_kafka_does};
+use super::common::{check_describe, check_reset, chosen, delete, list, number, told_as_kafka_does};
 use super::describe::assignment_text;
 use super::lookup::{Group, Member, named};
 use super::plan::Plan;
@@ -27,7 +27,6 @@ use crate::{Out, Tool};
 pub const TOOL: Tool = Tool { name: "kafka-share-groups", about: SYNTAX.about, run };
 
 const SCENARIOS: [&str; 3] = ["to-datetime", "to-earliest", "to-latest"];
-const MISSING: &str = "-";
 
 const SYNTAX: Syntax = Syntax {
     tool: "kafka-share-groups",
@@ -167,7 +166,6 @@ fn offsets(out: &mut Out, group: &str, found: Offsets, verbose: bool) -> Result<
     line("TOPIC", "PARTITION", "LEADER-EPOCH", "START-OFFSET", "LAG", "GROUP")?;
     for (tp, offset) in found {
         let offset = offset.map_err(|e| failure(&e))?;
-        let number = |n: Option<i64>| n.map_or_else(|| MISSING.to_owned(), |n| n.to_string());
         let epoch = offset.start_offset.map(|_| i64::from(offset.leader_epoch));
         let partition = tp.partition.to_string();
         line(&tp.topic, &partition, &number(epoch), &number(offset.start_offset), &number(offset.lag), group)?;
@@ -179,7 +177,6 @@ fn state(out: &mut Out, group: &Group, verbose: bool) -> Result<(), Failure> {
     announce(out, group, 1)?;
     let coordinator = format!("{}  ({})", group.coordinator.1, group.coordinator.0);
     let (group_width, width) = (group.id.chars().count().max(15), coordinator.chars().count().max(25));
-    let number = |n: Option<i32>| n.map_or_else(|| MISSING.to_owned(), |n| n.to_string());
     let (epoch, assignment_epoch) = (number(group.epoch), number(group.assignment_epoch));
     let members = group.members.len().to_string();
     for [id, coordinator, state, epoch, assignment_epoch, members] in [
@@ -218,7 +215,7 @@ fn members(out: &mut Out, group: &Group, verbose: bool) -> Result<(), Failure> {
     };
     line(["GROUP", "CONSUMER-ID", "HOST", "CLIENT-ID", "#PARTITIONS", "MEMBER-EPOCH", "ASSIGNMENT"])?;
     for member in all {
-        let epoch = member.epoch.map_or_else(|| MISSING.to_owned(), |n| n.to_string());
+        let epoch = number(member.epoch);
         let assignment = assignment_text(&member.assignment, "");
         let partitions = member.assignment.len().to_string();
         line([&group.id, &member.id, &member.host, &member.client, &partitions, &epoch, &assignment])?;

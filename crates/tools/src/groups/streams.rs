@@ -15,7 +15,7 @@ use logrun_wire::messages::streams_group_describe_response as wire;
 
 use super::SCENARIOS;
 use super::common::opts::*;
-use super::common::{check_describe, check_reset, chosen, delete, list, told_as_kafka_does};
+use super::common::{check_describe, check_reset, chosen, delete, list, number, told_as_kafka_does};
 use super::lookup::{Group, committed};
 use super::reset::{Kind, reset};
 use crate::cluster::{EARLIEST, LATEST, Partition, list_offsets, partitions};
@@ -27,8 +27,6 @@ use crate::text::commas;
 use crate::{Out, Tool};
 
 pub const TOOL: Tool = Tool { name: "kafka-streams-groups", about: SYNTAX.about, run };
-
-const MISSING: &str = "-";
 
 const SYNTAX: Syntax = Syntax {
     tool: "kafka-streams-groups",
@@ -194,7 +192,6 @@ fn state(out: &mut Out, group: &Group, verbose: bool) -> Result<(), Failure> {
     announce(out, group)?;
     let coordinator = format!("{} ({})", group.coordinator.1, group.coordinator.0);
     let (group_width, width) = (group.id.chars().count().max(15), coordinator.chars().count().max(25));
-    let number = |n: Option<i32>| n.map_or_else(|| MISSING.to_owned(), |n| n.to_string());
     let (epoch, assignment_epoch) = (number(group.epoch), number(group.assignment_epoch));
     let members = group.members.len().to_string();
     for [id, coordinator, state, epoch, assignment_epoch, members] in [
@@ -329,13 +326,12 @@ async fn offsets(
         };
         let (start, end) = (offset(&starts)?, offset(&ends)?);
         let current = committed.get(partition);
-        let number = |n: Option<i64>| n.map_or_else(|| MISSING.to_owned(), |n| n.to_string());
         line([
             &group.id,
             &partition.0,
             &partition.1.to_string(),
             &number(current.map(|c| c.offset)),
-            &number(current.and_then(|c| c.leader_epoch).map(i64::from)),
+            &number(current.and_then(|c| c.leader_epoch)),
             &end.to_string(),
             &(end - current.map_or(start, |c| c.offset)).to_string(),
         ])?;

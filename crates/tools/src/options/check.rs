@@ -10,9 +10,14 @@ impl Given<'_> {
     /// The first that isn't.
     pub fn require(&self, names: &[&str]) -> Result<(), Failure> {
         match names.iter().find(|name| !self.has(name)) {
-            Some(name) => Err(self.syntax.wrong(format!("Missing required argument \"[{name}]\""))),
+            Some(name) => Err(self.missing(name)),
             None => Ok(()),
         }
+    }
+
+    /// `name` should be there and isn't.
+    pub fn missing(&self, name: &str) -> Failure {
+        self.syntax.wrong(format!("Missing required argument \"[{name}]\""))
     }
 
     /// Exactly one of `actions` must be there.

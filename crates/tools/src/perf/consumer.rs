@@ -59,9 +59,9 @@ const SYNTAX: Syntax = Syntax {
 fn run(args: &[OsString]) -> ExitCode {
     crate::tool(&SYNTAX, args, |given, out| {
         let brokers = given.value("bootstrap-server")?.or(given.value("broker-list")?);
-        let brokers = brokers.ok_or_else(|| given.syntax.wrong("Missing required argument \"[bootstrap-server]\""))?;
+        let brokers = brokers.ok_or_else(|| given.missing("bootstrap-server"))?;
         let count = given.parsed::<u64>(given.either("num-records", "messages")?)?;
-        let count = count.ok_or_else(|| given.syntax.wrong("Missing required argument \"[num-records]\""))?;
+        let count = count.ok_or_else(|| given.missing("num-records"))?;
         if given.count(&["topic", "include"]) != 1 {
             return Err(given.syntax.wrong("Exactly one of the following arguments is required: [topic], [include]"));
         }

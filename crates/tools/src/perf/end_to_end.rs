@@ -80,9 +80,7 @@ impl Plan {
             let at = names.iter().position(|n| *n == name).and_then(|at| given.words.get(at)).cloned();
             Ok(given.value(name)?.map(str::to_owned).or(at))
         };
-        let needed = |name: &str| {
-            get(name)?.ok_or_else(|| given.syntax.wrong(format!("Missing required argument \"[{name}]\"")))
-        };
+        let needed = |name: &str| get(name)?.ok_or_else(|| given.missing(name));
         let number = |name: &str, text: String| {
             text.parse::<usize>()
                 .map_err(|_| given.syntax.wrong(format!("Value for --{name} must be a positive integer.")))
