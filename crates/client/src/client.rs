@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use logrun_config::{ClientConfig, ClientKind, MetadataRecovery};
 use logrun_io::Io;
 use logrun_model::{Monotonic, NodeId, Str, TopicPartition};
@@ -16,6 +17,7 @@ use crate::config::Config;
 use crate::connection::{ANY_VERSION, Connection};
 use crate::coordinators::{CoordinatorKey, Coordinators};
 use crate::error::Error;
+use crate::exchange::{Exchange, Typed};
 use crate::metadata::{Metadata, Policy, Seen, keep};
 use crate::pool::{Address, Dialer, Lane, Pool};
 use crate::security::{self, Security};
@@ -386,33 +388,39 @@ impl Client {
     pub async fn call_with<R: Request>(
         &self,
         to: impl Into<Call>,
-        mut build: impl FnMut(i16) -> Result<R, Error>,
-        mut check: impl FnMut(i16, &R::Response) -> Result<(), Error>,
+        build: impl FnMut(i16) -> Result<R, Error> + Send,
+        check: impl FnMut(i16, &R::Response) -> Result<(), Error> + Send,
     ) -> Result<R::Response, Error> {
-        let call = to.into();
-        let deadline = self.deadline(call.timeout);
-        let mut failures: u32 = 0;
-        loop {
-            let attempt = async {
-                let connection = self.resolve(&call).await?;
-                let version = connection.versions().pick::<R>(call.versions)?;
-                let request = build(version)?;
-                let pending = connection.send_version(&request, version, self.request_timeout())?;
-                let response = pending.response().await?;
-                check(version, &response)?;
-                Ok(response)
-            };
-            let error = match self.in_time(deadline, R::NAME, attempt).await {
-                Ok(response) => return Ok(response),
-                Err(e) => e,
-            };
-            self.learn(&call.target, &error);
-            if !call.retry {
-                return Err(error);
+        let mut exchange = Typed::<R, _, _>::new(build, check);
+        self.exchange(to.into(), &mut exchange).await?;
+        exchange.into_response().ok_or_else(|| Error::Invalid(format!("{} ended without a response", R::NAME)))
+    }
+
+    /// The loop of [`Self::call_with`]. Boxed, so that it is compiled here and not by each caller.
+    fn exchange<'a>(&'a self, call: Call, exchange: &'a mut dyn Exchange) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let deadline = self.deadline(call.timeout);
+            let name = exchange.name();
+            let mut failures: u32 = 0;
+            loop {
+                let attempt = async {
+                    let connection = self.resolve(&call).await?;
+                    let pending = exchange.send(&connection, call.versions, self.request_timeout())?;
+                    let (id, version) = (pending.id(), pending.version());
+                    exchange.take(pending.frame().await?, id, version)
+                };
+                let error = match self.in_time(deadline, name, attempt).await {
+                    Ok(()) => return Ok(()),
+                    Err(e) => e,
+                };
+                self.learn(&call.target, &error);
+                if !call.retry {
+                    return Err(error);
+                }
+                self.pause(deadline, failures, name, error).await?;
+                failures += 1;
             }
-            self.pause(deadline, failures, R::NAME, error).await?;
-            failures += 1;
-        }
+        })
     }
 
     /// Draws the conclusion from an error for what is known of the cluster.

@@ -66,10 +66,7 @@ pub struct Connection(Arc<Shared>);
 /// A request that is under way.
 #[derive(Debug)]
 pub struct Pending<R> {
-    receiver: oneshot::Receiver<Result<Bytes, Error>>,
-    id: i32,
-    version: i16,
-    address: String,
+    frame: PendingFrame,
     of: std::marker::PhantomData<fn() -> R>,
 }
 
@@ -79,14 +76,37 @@ impl<R: Request> Pending<R> {
     /// # Errors
     /// If none comes or it can't be read.
     pub async fn response(self) -> Result<R::Response, Error> {
-        match self.receiver.await {
-            Ok(frame) => Link::response::<R>(frame?, self.id, self.version),
-            Err(_) => Err(Error::Disconnected { address: self.address, reason: "the client stopped".to_owned() }),
-        }
+        let (id, version) = (self.frame.id, self.frame.version);
+        Link::response::<R>(self.frame.frame().await?, id, version)
     }
 
     /// The version in which the request was sent.
     pub fn version(&self) -> i16 {
+        self.frame.version
+    }
+}
+
+/// A request that is under way, whatever it asks.
+#[derive(Debug)]
+pub(crate) struct PendingFrame {
+    receiver: oneshot::Receiver<Result<Bytes, Error>>,
+    id: i32,
+    version: i16,
+    address: String,
+}
+
+impl PendingFrame {
+    /// Waits for the response's bytes.
+    pub(crate) async fn frame(self) -> Result<Bytes, Error> {
+        let reason = || "the client stopped".to_owned();
+        self.receiver.await.unwrap_or_else(|_| Err(Error::Disconnected { address: self.address, reason: reason() }))
+    }
+
+    pub(crate) fn id(&self) -> i32 {
+        self.id
+    }
+
+    pub(crate) fn version(&self) -> i16 {
         self.version
     }
 }
@@ -168,11 +188,20 @@ impl Connection {
     /// # Errors
     /// If the request can't be sent.
     pub fn send_version<R: Request>(&self, request: &R, version: i16, timeout: Duration) -> Result<Pending<R>, Error> {
+        Ok(Pending { frame: self.send_frame(request, version, timeout)?, of: std::marker::PhantomData })
+    }
+
+    pub(crate) fn send_frame<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        timeout: Duration,
+    ) -> Result<PendingFrame, Error> {
         let (sender, receiver) = oneshot::channel();
         // Whoever waited may be gone; then nobody wants the response.
         let reply: Reply = Box::new(move |frame| drop(sender.send(frame)));
         let id = self.submit(request, version, timeout, Some(reply))?;
-        Ok(Pending { receiver, id, version, address: self.0.address.clone(), of: std::marker::PhantomData })
+        Ok(PendingFrame { receiver, id, version, address: self.0.address.clone() })
     }
 
     /// Sends a request; `reply` gets the response's bytes on the connection's task, to be read by [`Link::response`]
@@ -190,15 +219,19 @@ impl Connection {
         let shared = &self.0;
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed) & i32::MAX;
         let segments = frame::encode_request(id, Some(shared.client_id.clone()), version, request)?;
-        let now = shared.clock.now();
-        shared.used_at_ms.store(now.as_ms(), Ordering::Relaxed);
+        let deadline = shared.clock.now().plus(timeout);
+        self.hand_over(Command { id, segments, deadline, timeout, api: R::NAME, reply })?;
+        Ok(id)
+    }
+
+    fn hand_over(&self, command: Command) -> Result<(), Error> {
+        let shared = &self.0;
+        shared.used_at_ms.store(shared.clock.now().as_ms(), Ordering::Relaxed);
         shared.in_flight.fetch_add(1, Ordering::Relaxed);
-        let command = Command { id, segments, deadline: now.plus(timeout), timeout, api: R::NAME, reply };
         shared.commands.send(command).map_err(|_| {
             shared.in_flight.fetch_sub(1, Ordering::Relaxed);
             self.ended()
-        })?;
-        Ok(id)
+        })
     }
 
     /// Sends a request and waits for its response.

@@ -21,6 +21,7 @@ pub mod connection;
 pub mod consumer;
 mod coordinators;
 mod error;
+mod exchange;
 mod group;
 pub mod link;
 mod metadata;

@@ -1,5 +1,7 @@
 //! The runtime that a command's future runs on; it ends with the command.
 
+use std::pin::Pin;
+
 use tokio::runtime::Builder;
 
 /// Runs a future on the runtime that `builder` makes; `failed` makes an error of the sentence why there is none.
@@ -12,6 +14,8 @@ pub fn run<T, E>(
     future: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
     let runtime = builder.enable_all().build().map_err(|e| failed(format!("can't start: {e}")))?;
+    // Boxed, so that the runtime's loop is not compiled once for each command.
+    let future: Pin<Box<dyn Future<Output = Result<T, E>>>> = Box::pin(future);
     let result = runtime.block_on(future);
     // Sockets close with the process; nothing that still runs is waited for.
     runtime.shutdown_background();

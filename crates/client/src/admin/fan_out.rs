@@ -83,7 +83,7 @@ impl Admin {
         &self,
         items: BTreeSet<K>,
         versions: (i16, i16),
-        build: impl Fn(i16, &[K]) -> Result<R, Error>,
+        build: impl Fn(i16, &[K]) -> Result<R, Error> + Sync,
         read: impl Fn(i16, R::Response, &[K]) -> Outcomes<K, V>,
     ) -> Each<K, V> {
         let deadline = self.client.deadline(self.timeout);
@@ -118,13 +118,13 @@ impl Admin {
                 async move {
                     let left = deadline.since(self.client.io().clock.now());
                     let call = Call::to(Target::Node(node)).timeout(Some(left)).versions(versions.0, versions.1);
-                    let spoken = std::cell::Cell::new(0);
+                    let mut spoken = 0;
                     let response = self
                         .client
                         .call_with(
                             call.lane(K::LANE).once(),
                             |version| {
-                                spoken.set(version);
+                                spoken = version;
                                 build(version, &keys)
                             },
                             |_, _| Ok(()),
@@ -132,7 +132,7 @@ impl Admin {
                         .await;
                     match response {
                         Ok(response) => {
-                            let outcomes = read(spoken.get(), response, &keys);
+                            let outcomes = read(spoken, response, &keys);
                             let answered: BTreeSet<K> = outcomes.iter().map(|(key, _)| key.clone()).collect();
                             let silent = keys.into_iter().filter(|key| !answered.contains(key));
                             let silent = silent.map(|key| (key, Err(unanswered::<R>()))).collect::<Vec<_>>();
@@ -167,7 +167,7 @@ impl Admin {
     pub(super) async fn at_nodes<V, R: Request>(
         &self,
         nodes: Option<&[NodeId]>,
-        request: impl Fn(i16, NodeId) -> Result<R, Error>,
+        request: impl Fn(i16, NodeId) -> Result<R, Error> + Sync,
         read: impl Fn(R::Response) -> Result<V, Error>,
     ) -> Result<Each<NodeId, V>, Error> {
         let nodes: BTreeSet<NodeId> = match nodes {

@@ -89,7 +89,7 @@ impl Admin {
         &self,
         target: Target,
         request: R,
-        check: impl Fn(&R::Response) -> Result<(), Error>,
+        check: impl Fn(&R::Response) -> Result<(), Error> + Sync,
     ) -> Result<R::Response, Error> {
         self.client.call_with(self.to(target), |_| Ok(request.clone()), |_, response| check(response)).await
     }

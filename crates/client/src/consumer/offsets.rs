@@ -99,7 +99,7 @@ pub(crate) async fn commit(
     client: &Client,
     group: &GroupId,
     instance_id: Option<&Str>,
-    identity: impl Fn() -> Identity,
+    identity: impl Fn() -> Identity + Sync,
     offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
     timeout: Option<Duration>,
     retry: bool,
@@ -153,7 +153,7 @@ pub(crate) async fn commit(
 pub(crate) async fn committed(
     client: &Client,
     group: &GroupId,
-    identity: impl Fn() -> Identity,
+    identity: impl Fn() -> Identity + Sync,
     partitions: &[TopicPartition],
     timeout: Option<Duration>,
 ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>, Error> {

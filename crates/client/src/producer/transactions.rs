@@ -142,8 +142,8 @@ impl Shared {
         &self,
         id: &Str,
         versions: (i16, i16),
-        build: impl FnMut(i16) -> Result<R, Error>,
-        code: impl Fn(i16, &R::Response) -> i16,
+        build: impl FnMut(i16) -> Result<R, Error> + Send,
+        code: impl Fn(i16, &R::Response) -> i16 + Sync,
     ) -> Result<R::Response, Error> {
         let target = Target::Coordinator(CoordinatorKey::Transaction(id.clone()));
         let call = Call::to(target).versions(versions.0, versions.1);
