@@ -250,3 +250,48 @@ fn a_reader_goes_to_the_replica_that_the_leader_names() {
         assert!(asked_of[2..].iter().all(|(node, _)| *node == 2), "{asked_of:?}");
     });
 }
+
+/// A broker that has started again knows the last batch of a producer only, and refuses the repeated one before it. As
+/// Apache Kafka's producer (KIP-360, `TransactionManager.canRetry` of 4.3.1) ours goes on under the next epoch: nothing fails.
+#[test]
+fn a_broker_that_has_forgotten_a_number_gets_the_batch_under_the_next_epoch() {
+    run(async {
+        let transcript = Arc::new(Mutex::new(Vec::new()));
+        let log = transcript.clone();
+        let cluster = one_node(move |mut asked| {
+            if asked.api != ApiKey::Produce {
+                return says_nothing(asked);
+            }
+            let request: ProduceRequest = asked.read();
+            let records = request.topic_data[0].partition_data[0].records.clone().expect("records").into_bytes();
+            let batch = logrun_record::split_batches(records).next().expect("one").expect("a batch");
+            let mut log = log.lock().expect("sound");
+            let (number, header) = (log.len(), batch.header);
+            let (error_code, said) = match number {
+                1 => (0, "silence"),
+                2 => (45, "OUT_OF_ORDER_SEQUENCE_NUMBER"),
+                _ => (0, "written"),
+            };
+            log.push(format!("{}/{}: {said}", header.producer_epoch, header.base_sequence));
+            if said == "silence" {
+                return None;
+            }
+            let partition = PartitionProduceResponse { error_code, ..Default::default() };
+            let topic =
+                TopicProduceResponse { name: "t".into(), partition_responses: vec![partition], ..Default::default() };
+            asked.answer(&ProduceResponse { responses: vec![topic], ..Default::default() })
+        })
+        .await;
+        let config = Config::new("127.0.0.1:9001").set("request.timeout.ms", 1_500).set("linger.ms", 0);
+        let producer = Producer::new(cluster.io.clone(), &config).expect("a producer");
+        for value in ["a", "b", "c"] {
+            let delivery = producer.send(Record::to("t").value(value)).await.expect("taken");
+            delivery.await.expect("written");
+        }
+        let transcript = transcript.lock().expect("sound").clone();
+        let expected =
+            ["0/0: written", "0/1: silence", "0/1: OUT_OF_ORDER_SEQUENCE_NUMBER", "1/0: written", "1/1: written"];
+        assert_eq!(transcript, expected);
+        producer.close().await;
+    });
+}

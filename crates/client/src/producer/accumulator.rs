@@ -17,9 +17,10 @@
 //! runs out of time and nobody knows whether it was written, nothing new is sent either; those behind it go again under
 //! their numbers, and what the broker says of them tells whether there is a hole.
 //!
-//! A broker that starts again knows the last batch of a producer only. If it then refuses the number of a batch whose
-//! first answer was lost, that batch fails, for it may be there: under another number it might be there twice. Kafka's
-//! own client sends it again.
+//! A broker that starts again knows the last batch of a producer only (`ProducerStateManager`'s snapshot). If it then
+//! refuses the number of a batch whose first answer was lost, the epoch is raised and the batch goes again, as Kafka's
+//! client does it (`TransactionManager.canRetry`): it isn't lost, but it may be there twice, once under each epoch. With
+//! `max.in.flight.requests.per.connection=1` there is no such batch.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -270,7 +271,6 @@ impl Accumulator {
                 reserved: size,
                 closed: false,
                 attempts: 0,
-                in_doubt: false,
                 stamp: None,
             });
         }
@@ -403,9 +403,7 @@ impl Accumulator {
             Answer::Refused(error) => error,
         };
         let stale = error.is_invalid_metadata();
-        let was_in_doubt = batch.in_doubt;
         let mut batch = batch;
-        batch.in_doubt |= may_be_written(&error);
         let first = batch.stamp.is_none_or(|s| q.is_first(&s));
         let lost_state = match error.code() {
             // One before it is under way again: this one's turn comes after it.
@@ -415,12 +413,8 @@ impl Accumulator {
         };
         let again = error.is_retriable() || error.code() == Some(ErrorCode::OutOfOrderSequenceNumber) || lost_state;
         let in_time = now < batch.deadline && batch.attempts <= self.settings.retries;
-        // A broker that has forgotten the number can't tell whether it has the batch: under another number it might be
-        // there twice.
-        let may_repeat = (lost_state && was_in_doubt) || (q.reset && batch.in_doubt && batch.stamp.is_some());
-        if !again || !in_time || may_repeat || (lost_state && self.transactional) {
+        if !again || !in_time || (lost_state && self.transactional) {
             let error = match error {
-                e if may_repeat && in_time => forgotten(&q.tp, &e),
                 e if again && !in_time => Error::TimedOut {
                     what: format!("delivery to {}", q.tp),
                     after: now.since(batch.created),
@@ -447,7 +441,7 @@ impl Accumulator {
     }
 
     /// The broker has forgotten the producer in this partition, or there is a hole in its numbers: a higher epoch, and
-    /// numbers from 0, also for what was sent before: the broker can't have taken what comes after a hole.
+    /// numbers from 0, also for what was sent before.
     fn begin_anew(&mut self, queue: usize) {
         let Some(q) = self.queues.get(queue) else { return };
         if q.reset {
@@ -457,22 +451,11 @@ impl Accumulator {
         if self.producer == q.producer {
             self.raise_epoch();
         }
-        let mut doubtful = Vec::new();
         if let Some(q) = self.queues.get_mut(queue) {
             q.reset = true;
             q.in_doubt = false;
             q.sent.clear();
-            for mut batch in std::mem::take(&mut q.batches) {
-                if batch.in_doubt && batch.stamp.is_some() {
-                    doubtful.push((forgotten(&q.tp, &ErrorCode::OutOfOrderSequenceNumber.into()), batch));
-                } else {
-                    batch.stamp = None;
-                    q.batches.push_back(batch);
-                }
-            }
-        }
-        for (error, batch) in doubtful {
-            self.settle(queue, batch, Err(error));
+            q.batches.iter_mut().for_each(|b| b.stamp = None);
         }
     }
 
@@ -613,26 +596,6 @@ impl Accumulator {
     pub(super) fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
         self.active.iter().filter_map(|at| self.queues.get(*at)).map(|q| &q.tp)
     }
-}
-
-/// Whether a batch that was refused so may be in the log all the same.
-fn may_be_written(error: &Error) -> bool {
-    matches!(
-        error.code(),
-        None | Some(
-            ErrorCode::RequestTimedOut
-                | ErrorCode::NotEnoughReplicasAfterAppend
-                | ErrorCode::KafkaStorageError
-                | ErrorCode::UnknownServerError
-        )
-    )
-}
-
-/// The fate of a batch that nobody will ever know.
-fn forgotten(tp: &TopicPartition, error: &Error) -> Error {
-    let sentence =
-        format!("the broker no longer knows whether it has a batch of {tp}, which may be written or not: {error}");
-    Error::Broker { code: error.code().unwrap_or(ErrorCode::OutOfOrderSequenceNumber), message: Some(sentence.into()) }
 }
 
 #[cfg(test)]

@@ -132,8 +132,6 @@ pub(super) struct Batch {
     /// No more records fit.
     pub(super) closed: bool,
     pub(super) attempts: u32,
-    /// An attempt's fate was never heard: it may have been written.
-    pub(super) in_doubt: bool,
     pub(super) stamp: Option<Stamp>,
 }
 
