@@ -306,9 +306,12 @@ impl Consumer {
                     return Err(e);
                 }
                 let records = core.take();
+                let has_room = core.fetcher.buffer.take_room();
                 drop(core);
-                // There may be room for more now.
-                self.shared.to_task.notify_one();
+                // To wake the task costs more than to give out records: only if it can fetch more now, or if we wait.
+                if has_room || records.as_ref().map_or(true, Records::is_empty) {
+                    self.shared.to_task.notify_one();
+                }
                 let records = records?;
                 if !records.is_empty() {
                     return Ok(records);

@@ -313,9 +313,27 @@ fn legacy(
 pub(crate) struct Buffer {
     queue: VecDeque<Fetched>,
     unread: BTreeMap<TopicPartition, usize>,
+    /// As many bytes of a partition as are fetched ahead.
+    enough: usize,
+    /// A partition has less than that again.
+    has_room: bool,
 }
 
 impl Buffer {
+    pub fn new(enough: usize) -> Self {
+        Self { enough, ..Self::default() }
+    }
+
+    /// Whether so much of the partition waits that no more is fetched.
+    pub fn has_enough(&self, tp: &TopicPartition) -> bool {
+        self.unread(tp) >= self.enough
+    }
+
+    /// Whether a partition that had enough has less now, since this was asked the last time.
+    pub fn take_room(&mut self) -> bool {
+        std::mem::take(&mut self.has_room)
+    }
+
     pub fn push(&mut self, fetched: Fetched) {
         *self.unread.entry(fetched.tp.clone()).or_default() += fetched.unread_bytes();
         self.queue.push_back(fetched);
@@ -363,7 +381,9 @@ impl Buffer {
                 }
             };
             if let Some(unread) = self.unread.get_mut(&fetched.tp) {
+                let had_enough = *unread >= self.enough;
                 *unread = unread.saturating_sub(before).saturating_add(after);
+                self.has_room |= had_enough && *unread < self.enough;
                 if *unread == 0 {
                     self.unread.remove(&fetched.tp);
                 }

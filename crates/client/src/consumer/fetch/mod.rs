@@ -86,17 +86,17 @@ pub(crate) struct Fetcher {
 
 impl Fetcher {
     pub fn new(settings: Settings) -> Self {
-        Self { settings, nodes: BTreeMap::new(), buffer: Buffer::default() }
+        let enough = usize::try_from(settings.partition_max_bytes).unwrap_or(0).max(1);
+        Self { settings, nodes: BTreeMap::new(), buffer: Buffer::new(enough) }
     }
 
     /// The requests to be sent now. The flag says that a leader is missing.
     pub fn plan(&mut self, now: Monotonic, subscription: &Subscription, cluster: &Cluster) -> (Vec<Planned>, bool) {
         let mut wanted: BTreeMap<NodeId, BTreeMap<TopicPartition, Wanted>> = BTreeMap::new();
         let mut leaderless = false;
-        let enough = usize::try_from(self.settings.partition_max_bytes).unwrap_or(0).max(1);
         let mut topic: Option<&std::sync::Arc<crate::cluster::Topic>> = None;
         for (tp, p) in subscription.iter() {
-            if !p.is_fetchable() || now < p.not_before || self.buffer.unread(tp) >= enough {
+            if !p.is_fetchable() || now < p.not_before || self.buffer.has_enough(tp) {
                 continue;
             }
             if topic.is_none_or(|t| t.name != tp.topic) {
