@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use logrun_sim::{Outcome, Stats, World, run};
+use logrun_sim::{Outcome, Stats};
 
 const USAGE: &str = "\
 usage: cargo xtask sim --seed N                            replay one seed, every event printed
@@ -57,7 +57,7 @@ fn one(seed: u64) -> ExitCode {
     // What the node says for people, among the events: RUST_LOG=debug for more.
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).without_time().init();
-    let outcome = run(seed, &World::default(), Some(Box::new(|line| println!("{line}"))));
+    let outcome = logrun_sim::seed(seed, Some(Box::new(|line| println!("{line}"))));
     println!(
         "{} events in {:.3} s of virtual time: {}",
         outcome.events,
@@ -129,9 +129,9 @@ fn many(first: u64, count: u64, twice: bool, all: bool) -> ExitCode {
 
 /// Runs a seed, or runs it twice and minds any difference.
 fn checked(seed: u64, twice: bool) -> Outcome {
-    let mut outcome = run(seed, &World::default(), None);
+    let mut outcome = logrun_sim::seed(seed, None);
     if twice && outcome.violation.is_none() {
-        let again = run(seed, &World::default(), None);
+        let again = logrun_sim::seed(seed, None);
         if again != outcome {
             let text = format!("the trace was {:016x} and then {:016x}", outcome.trace, again.trace);
             outcome.violation = Some(logrun_sim::model::Violation::new("deterministic", text));

@@ -80,6 +80,16 @@ impl Durability {
         matches!(self, Self::Flush | Self::Sync)
     }
 
+    /// As the node says it, if it isn't its default.
+    pub fn node_config(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Memory => Some(("logrun.durability", "memory")),
+            Self::Write => None,
+            Self::Flush => Some(("log.flush.interval.messages", "1")),
+            Self::Sync => Some(("logrun.durability", "sync")),
+        }
+    }
+
     /// As a topic says it.
     pub fn topic_configs(self) -> [(&'static str, &'static str); 2] {
         let never = "9223372036854775807";
@@ -183,12 +193,7 @@ impl Plan {
                 settings.push((key.into(), value.into()));
             }
         }
-        settings.extend(match self.durability {
-            Durability::Memory => Some(("logrun.durability".into(), "memory".into())),
-            Durability::Write => None,
-            Durability::Flush => Some(("log.flush.interval.messages".into(), "1".into())),
-            Durability::Sync => Some(("logrun.durability".into(), "sync".into())),
-        });
+        settings.extend(self.durability.node_config().map(|(k, v)| (k.to_owned(), v.to_owned())));
         settings
     }
 }

@@ -35,7 +35,7 @@ use crate::workload::reader::Reader;
 use crate::workload::{admin, audit};
 
 /// The wall clock's time at the beginning of every run: 2025-01-01.
-const WALL_MS: i64 = 1_735_689_600_000;
+pub const WALL_MS: i64 = 1_735_689_600_000;
 /// How long a start or a stop may take, in virtual time.
 const START_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(30);

@@ -1,18 +1,26 @@
 //! Some seeds of the simulation in every test run; `cargo xtask sim --seeds 10000` runs many more of them.
 
-use logrun_sim::{Outcome, Stats, World, run};
+use logrun_sim::{Outcome, Stats, seed as run};
 
 /// Runs `seeds` and tells of the first that fails.
 fn hold(seeds: std::ops::Range<u64>) {
     let mut stats = Stats::default();
     for seed in seeds {
-        let Outcome { violation, stats: of_this, .. } = run(seed, &World::default(), None);
+        let Outcome { violation, stats: of_this, .. } = run(seed, None);
         if let Some(violation) = violation {
             panic!("seed {seed}: {violation}\nreplay it with: cargo xtask sim --seed {seed}");
         }
         stats.merge(&of_this);
     }
-    for what in ["batches acknowledged", "records read", "records audited", "commits", "assignments", "disk faults"] {
+    for what in [
+        "batches acknowledged",
+        "records read",
+        "records audited",
+        "commits",
+        "assignments",
+        "disk faults",
+        "library records read",
+    ] {
         assert!(stats.get(what) > 0, "nothing of this was done: {what}");
     }
 }
@@ -42,8 +50,7 @@ fn seeds_150_to_200_hold() {
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in 0..20 {
-        let world = World::default();
-        let (one, two) = (run(seed, &world, None), run(seed, &world, None));
+        let (one, two) = (run(seed, None), run(seed, None));
         assert_eq!(one, two, "seed {seed} did not do the same twice");
     }
 }

@@ -1,4 +1,5 @@
 //! [`Weather`]: connections as they are on a bad day, as the client's own `Security`, which sees every socket first.
+//! What a process says after it was cut off is not heard.
 
 use std::fmt;
 use std::future::Future;
@@ -13,6 +14,7 @@ use logrun_client::Error;
 use logrun_client::Versions;
 use logrun_client::link::{Link, Transport};
 use logrun_client::security::{BoxFuture, Security};
+use logrun_io::disk::SimDisk;
 use logrun_io::{Clock, Io, Random, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -22,6 +24,9 @@ pub struct Weather(Arc<Inner>);
 struct Inner {
     random: Random,
     clock: Clock,
+    disk: SimDisk,
+    /// The change of the disk at which the process is no more.
+    ends_at_mutation: AtomicU64,
     clear: AtomicBool,
     lost: AtomicU64,
     unanswered: AtomicU64,
@@ -35,11 +40,13 @@ impl fmt::Debug for Weather {
 }
 
 impl Weather {
-    pub fn new(io: &Io, seed: u64) -> Self {
+    pub fn new(io: &Io, disk: SimDisk, seed: u64) -> Self {
         let count = AtomicU64::default;
         Self(Arc::new(Inner {
             random: Random::from_seed(seed ^ 0x5eed),
             clock: io.clock.clone(),
+            disk,
+            ends_at_mutation: AtomicU64::new(u64::MAX),
             clear: AtomicBool::new(false),
             lost: count(),
             unanswered: count(),
@@ -56,15 +63,29 @@ impl Weather {
         self.0.clear.store(true, Ordering::Relaxed);
     }
 
-    /// What went wrong.
-    pub fn told(&self) -> String {
-        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    /// The process is no more at that change of the disk.
+    pub fn ends_at_mutation(&self, at: Option<u64>) {
+        self.0.ends_at_mutation.store(at.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Whether the process has been cut off.
+    pub fn is_cut_off(&self) -> bool {
+        self.0.is_cut_off()
+    }
+
+    /// What went wrong, and how often.
+    pub fn told(&self) -> [(&'static str, u64); 3] {
         let w = &self.0;
-        format!("{} requests lost, {} answers lost, {} slow", of(&w.lost), of(&w.unanswered), of(&w.slow))
+        [("requests lost", &w.lost), ("answers lost", &w.unanswered), ("answers late", &w.slow)]
+            .map(|(what, count)| (what, count.load(Ordering::Relaxed)))
     }
 }
 
 impl Inner {
+    fn is_cut_off(&self) -> bool {
+        self.disk.counts().mutations >= self.ends_at_mutation.load(Ordering::Relaxed)
+    }
+
     fn chance(&self, one_in: u64, count: &AtomicU64) -> bool {
         let happens = !self.clear.load(Ordering::Relaxed) && self.random.chance(1, one_in);
         if happens {
@@ -108,7 +129,7 @@ impl fmt::Debug for Rough {
 
 impl AsyncRead for Rough {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.wait.is_none() && self.weather.chance(60, &self.weather.slow) {
+        if self.wait.is_none() && self.weather.chance(40, &self.weather.slow) {
             let (clock, ms) = (self.weather.clock.clone(), self.weather.random.below(500));
             self.wait = Some(Box::pin(async move { clock.sleep(Duration::from_millis(ms)).await }));
         }
@@ -119,8 +140,8 @@ impl AsyncRead for Rough {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())) };
         let before = buf.filled().len();
         let read = ready!(Pin::new(stream).poll_read(cx, buf));
-        if self.deaf {
-            // The node has acted and answered.
+        if self.deaf || self.weather.is_cut_off() {
+            // The node has acted and answered, or is no more.
             buf.set_filled(before);
             self.stream = None;
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
@@ -131,8 +152,8 @@ impl AsyncRead for Rough {
 
 impl AsyncWrite for Rough {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let lost = self.weather.chance(150, &self.weather.lost);
-        let deaf = self.weather.chance(150, &self.weather.unanswered);
+        let lost = self.weather.chance(60, &self.weather.lost);
+        let deaf = self.weather.chance(60, &self.weather.unanswered);
         self.deaf |= deaf;
         let Some(stream) = &mut self.stream else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
         if lost {
