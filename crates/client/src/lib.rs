@@ -7,6 +7,20 @@
 //! - [`share::ShareConsumer`]: a member of a share group, which settles each record by itself.
 //! - [`producer::Producer`]: batching, retries, idempotence, transactions.
 //!
+//! Any request to any node:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), logrun_client::Error> {
+//! use logrun_client::{Client, Config, Target};
+//! use logrun_wire::messages::DescribeClusterRequest;
+//!
+//! let client = Client::connect(&Config::new("localhost:9092"))?;
+//! let cluster = client.call(Target::Controller, DescribeClusterRequest::default()).await?;
+//! println!("{} with {} brokers", cluster.cluster_id, cluster.brokers.len());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Decisions are pure state machines ([`cluster`], the producer's accumulator and bookkeeping); the rest is a thin shell
 //! over `logrun-io`, so that all of it runs in the simulator: [`Client::new`] takes an [`Io`](logrun_io::Io).
 

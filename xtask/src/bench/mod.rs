@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use logrun_testkit::{Product, judge, repository};
 
-use cases::{CASES, Scale};
+use cases::{CASES, Case, Scale, client};
 use measure::Table;
 use side::{Contest, Judge};
 
@@ -111,14 +111,16 @@ pub fn run(args: &[&str]) -> Result<(), String> {
         (.., true) => "quick",
         _ => "latest",
     });
-    let mut table = Table::new(contest.names());
-    for case in CASES {
-        if options.only.is_empty() || options.only.iter().any(|n| n == case.name) {
-            println!("# {}: {}", case.name, case.about);
-            (case.run)(&contest, scale, &mut table).map_err(|e| format!("{}: {e}", case.name))?;
-            // After each: what was measured in half an hour is not lost with the last case.
-            write(name, &table, &machine, scale).map_err(|e| format!("bench/results/{name}: {e}"))?;
-        }
+    let wanted = |case: &&Case| options.only.is_empty() || options.only.iter().any(|n| n == case.name);
+    let cases: Vec<&Case> = CASES.iter().filter(wanted).collect();
+    // A page of clients alone doesn't compare brokers.
+    let clients_only = cases.iter().all(|c| client::NAMES.contains(&c.name));
+    let mut table = Table::new(if clients_only { client::sides() } else { contest.names() });
+    for case in cases {
+        println!("# {}: {}", case.name, case.about);
+        (case.run)(&contest, scale, &mut table).map_err(|e| format!("{}: {e}", case.name))?;
+        // After each: what was measured in half an hour is not lost with the last case.
+        write(name, &table, &machine, scale).map_err(|e| format!("bench/results/{name}: {e}"))?;
     }
     println!("\n{}", report::text(&table));
 

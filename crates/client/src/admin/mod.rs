@@ -3,6 +3,22 @@
 //! A call that concerns several brokers is split, one request a broker, and what fails in a way that passes is tried
 //! again for the items concerned until the timeout. Never is a call silently narrowed: what a broker is too old for is
 //! [`Error::Unsupported`].
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), logrun_client::Error> {
+//! use logrun_client::{Admin, Config, admin::NewTopic};
+//!
+//! let admin = Admin::connect(&Config::new("localhost:9092"))?;
+//! let topics = [NewTopic::new("orders", 6).config("retention.ms", "60000"), NewTopic::new("jobs", 1)];
+//! for (name, result) in admin.create_topics(&topics, false).await? {
+//!     match result {
+//!         Ok(created) => println!("{name} has the id {}", created.id),
+//!         Err(e) => println!("{name}: {e}"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod cluster;
 mod configs;

@@ -44,6 +44,14 @@ pub const CONSUME_1K: Work =
 pub const CONSUME_100B: Work =
     Work { name: "client-consume-100b", consume: true, records: 10_000_000, record_bytes: 100, properties: &[] };
 
+/// The cases of this file.
+pub const NAMES: [&str; 4] = [PRODUCE_1K.name, PRODUCE_100B.name, CONSUME_1K.name, CONSUME_100B.name];
+
+/// What the two columns of a page of these cases alone are.
+pub fn sides() -> (String, String) {
+    ("logrun-client".to_owned(), "librdkafka, the Java client".to_owned())
+}
+
 /// The programs, built if need be.
 struct Programs {
     ours: PathBuf,

@@ -3,7 +3,7 @@
 //! Every case starts both brokers afresh, lets both warm up on a part of the work (Apache Kafka's compiler needs it),
 //! and then measures ours and theirs in turn, round by round.
 
-mod client;
+pub mod client;
 mod clients;
 mod lifetime;
 mod load;
