@@ -259,13 +259,15 @@ fn every_option_of_apache_kafkas_tools_is_taken() {
     let option = Regex::new(r"(?m)^\s*\*?\s*(?:-[a-z], )?--([a-z][a-z0-9.-]*)").expect("a pattern");
     let listed = logrun_tools();
     let mut missing = Vec::new();
-    for (tool, ..) in CLASSES {
+    for (tool, class, _) in CLASSES {
         if !listed.iter().any(|t| t == tool) {
             missing.push(format!("{tool}: there is none"));
             continue;
         }
         let ours = tools.ours(tool, &["--help".to_owned()], "").expect("help");
         assert_eq!((ours.0, ours.2.as_str()), (0, ""), "{tool} --help");
+        let by_class = tools.ours("kafka-run-class", &[(*class).to_owned(), "--help".to_owned()], "").expect("help");
+        assert_eq!(by_class, ours, "{class}");
         let commands = COMMANDS.iter().find(|(name, _)| name == tool).map_or(&[][..], |(_, commands)| *commands);
         let mut options = BTreeSet::new();
         for command in commands.iter().copied().chain([""]) {

@@ -148,6 +148,9 @@ fn help() {
     for tool in listed.lines().filter_map(|l| l.split_whitespace().next()).filter(|t| t.starts_with("kafka-")) {
         let page = Command::new(&binary).args([tool, "--help"]).output().expect("help");
         pages.push_str(&format!("\n$ {tool} --help\n{}", String::from_utf8_lossy(&page.stdout)));
+        let version = Command::new(&binary).args([tool, "--version"]).output().expect("a version");
+        let (code, version) = (version.status.code(), String::from_utf8_lossy(&version.stdout).into_owned());
+        assert!(code == Some(0) && version.starts_with("4.3.1 (logrun "), "{tool} --version: {code:?} {version}");
     }
     insta::assert_snapshot!("help", settled(&pages));
 }

@@ -32,6 +32,10 @@ pub fn main() -> ExitCode {
     let started = Instant::now();
     let words: Vec<OsString> = std::env::args_os().collect();
     match registry::called(&words) {
+        // kcat has its own, and its -V.
+        Ok(Some((tool, [only]))) if only == "--version" && tool.name.starts_with("kafka-") => {
+            print(&logrun_tools::version()).unwrap_or_else(|failure| failure.report())
+        }
         Ok(Some((tool, rest))) => (tool.run)(rest),
         Ok(None) => own(started),
         Err(failure) => failure.report(),

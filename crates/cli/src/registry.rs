@@ -35,7 +35,8 @@ pub fn called(words: &[OsString]) -> Result<Option<(&'static Tool, &[OsString])>
     }
 }
 
-fn find(name: &OsStr) -> Option<&'static Tool> {
+/// The tool of this name, with or without `.sh`.
+pub fn find(name: &OsStr) -> Option<&'static Tool> {
     let name = name.to_str()?;
     let name = name.strip_suffix(".sh").unwrap_or(name);
     kafka::TOOLS.iter().chain(logrun_tools::TOOLS).find(|tool| tool.name == name)

@@ -90,7 +90,7 @@ pub const TOOLS: &[Tool] = &[
 ];
 
 /// The release of Apache Kafka whose tools these are, which is what scripts look for, and our own.
-fn version() -> String {
+pub fn version() -> String {
     format!("4.3.1 (logrun {})\n", env!("CARGO_PKG_VERSION"))
 }
 

@@ -27,7 +27,6 @@ Example:
 #[derive(Debug, PartialEq, Eq)]
 enum Ask {
     Usage,
-    Version,
     Serve { file: PathBuf, overrides: Vec<String>, is_daemon: bool },
 }
 
@@ -38,10 +37,6 @@ pub fn run(words: &[OsString]) -> ExitCode {
         Ask::Usage => {
             eprintln!("{USAGE}");
             Ok(ExitCode::FAILURE)
-        }
-        Ask::Version => {
-            println!("{}", env!("CARGO_PKG_VERSION"));
-            Ok(ExitCode::SUCCESS)
         }
         Ask::Serve { file, overrides, is_daemon: true } => daemon(&file, &overrides),
         Ask::Serve { file, overrides, is_daemon: false } => {
@@ -61,7 +56,6 @@ fn parse(words: &[OsString]) -> Result<Ask, Failure> {
         let text = word.to_string_lossy();
         match text.strip_prefix('-').map(|option| option.strip_prefix('-').unwrap_or(option)) {
             Some("help") => return Ok(Ask::Usage),
-            Some("version") => return Ok(Ask::Version),
             Some("daemon") => is_daemon = true,
             Some(option) if option == "override" || option.starts_with("override=") => {
                 let pair = match option.split_once('=') {
@@ -119,7 +113,6 @@ mod tests {
             ("", Ask::Usage),
             ("-daemon", Ask::Usage),
             ("a.properties --help", Ask::Usage),
-            ("--version", Ask::Version),
             ("a.properties", serve(&[], false)),
             ("-daemon a.properties", serve(&[], true)),
             ("a.properties --override x=1 --override=y=2", serve(&["x=1", "y=2"], false)),
