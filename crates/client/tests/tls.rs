@@ -2,8 +2,6 @@
 
 mod support;
 
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,75 +9,11 @@ use logrun_client::producer::{Producer, Record};
 use logrun_client::security::with_token;
 use logrun_client::{Client, ClientKind, Config, Error};
 use logrun_io::Io;
-use logrun_testkit::{Home, Product, Running, Scratch, free_port_pair, judge};
+use logrun_testkit::{Certificates, Secured};
 
-/// A certificate authority, a broker that it vouches for, and a client too.
-struct Certificates(Scratch);
-
-impl Certificates {
-    fn new() -> Self {
-        let it = Self(Scratch::new("tls").expect("a directory"));
-        it.openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem");
-        for (name, alternative) in [("broker", "DNS:localhost"), ("client", "DNS:client")] {
-            std::fs::write(it.path().join("san"), format!("subjectAltName={alternative}\n")).expect("written");
-            it.openssl(&format!("req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"));
-            it.openssl(&format!(
-                "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out {name}.crt"
-            ));
-            let both = it.text(&format!("{name}.key")) + &it.text(&format!("{name}.crt"));
-            std::fs::write(it.path().join(format!("{name}.pem")), both).expect("written");
-        }
-        it
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.path().join(name).display().to_string()
-    }
-
-    fn text(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path().join(name)).expect("a file")
-    }
-
-    fn openssl(&self, args: &str) {
-        let out = Command::new("openssl").args(args.split(' ')).current_dir(self.path()).output().expect("openssl");
-        assert!(out.status.success(), "openssl {args}: {}", String::from_utf8_lossy(&out.stderr));
-    }
-}
-
-/// A broker with a second listener, on `port`.
-struct Secured {
-    port: u16,
-    _running: Running,
-    _home: Home,
-    _dir: Scratch,
-}
-
-impl Secured {
-    fn start(protocol: &str, extra: &str) -> Self {
-        let script = judge().expect("Apache Kafka: KAFKA_JUDGE names its script");
-        let dir = Scratch::new("client").expect("a directory");
-        let port = free_port_pair().expect("a port");
-        let home = Home::new(Product::Kafka(script.clone()), dir.path(), "").expect("a home");
-        // The listeners are said once more, with the new one: the last line counts.
-        let plain = home.addr().port();
-        let controller = plain + 1;
-        let lines = format!(
-            "listeners=PLAINTEXT://127.0.0.1:{plain},CONTROLLER://127.0.0.1:{controller},SAFE://127.0.0.1:{port}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SAFE://localhost:{port}\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SAFE:{protocol}\n{extra}"
-        );
-        let home = home.with_lines(&lines);
-        let (running, _) = home.start(Duration::from_secs(60)).expect("a broker");
-        Self { port, _running: running, _home: home, _dir: dir }
-    }
-
-    fn config(&self) -> Config {
-        Config::new(format!("localhost:{}", self.port)).set("default.api.timeout.ms", 20_000)
-    }
+/// A client's configuration for the broker's listener SAFE.
+fn config(broker: &Secured) -> Config {
+    Config::new(broker.address("SAFE")).set("default.api.timeout.ms", 20_000)
 }
 
 fn run(test: impl Future<Output = ()>) {
@@ -107,10 +41,9 @@ fn tls_with_certificates_of_both_sides() {
         certificates.file("broker.pem"),
         certificates.file("ca.pem")
     );
-    let broker = Secured::start("SSL", &stores);
+    let broker = Secured::start(&[("SAFE", "SSL")], &stores);
     run(async {
-        let trusting = broker
-            .config()
+        let trusting = config(&broker)
             .set("security.protocol", "SSL")
             .set("ssl.truststore.type", "PEM")
             .set("ssl.truststore.location", certificates.file("ca.pem"));
@@ -135,13 +68,13 @@ fn tls_with_certificates_of_both_sides() {
         let e = refusal(&known.clone().set("ssl.truststore.location", certificates.file("client.crt"))).await;
         assert!(e.contains("nothing in ssl.truststore vouches"), "{e}");
         // The certificate is of another name, unless nobody looks.
-        let elsewhere = known.clone().set("bootstrap.servers", format!("127.0.0.1:{}", broker.port));
+        let elsewhere = known.clone().set("bootstrap.servers", format!("127.0.0.1:{}", broker.port("SAFE")));
         let e = refusal(&elsewhere).await;
         assert!(e.contains("another host's"), "{e}");
         let careless = elsewhere.set("ssl.endpoint.identification.algorithm", "");
         Client::connect(&careless).expect("a client").known_cluster().await.expect("metadata");
         // A port without TLS.
-        let plain = known.set("bootstrap.servers", broker._home.bootstrap());
+        let plain = known.set("bootstrap.servers", broker.plain());
         let e = refusal(&plain.set("ssl.endpoint.identification.algorithm", "")).await;
         assert!(e.contains("TLS") || e.contains("gone"), "{e}");
     });
@@ -156,10 +89,9 @@ fn a_login_inside_of_tls() {
          listener.name.safe.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_alice=\"secret\";\n",
         certificates.file("broker.pem")
     );
-    let broker = Secured::start("SASL_SSL", &lines);
+    let broker = Secured::start(&[("SAFE", "SASL_SSL")], &lines);
     run(async {
-        let config = broker
-            .config()
+        let config = config(&broker)
             .set("security.protocol", "SASL_SSL")
             .set("sasl.mechanism", "PLAIN")
             .set("ssl.truststore.certificates", certificates.text("ca.pem"));
@@ -180,9 +112,9 @@ fn a_token_says_who_is_there() {
     let lines = "sasl.enabled.mechanisms=OAUTHBEARER\n\
          listener.name.safe.oauthbearer.sasl.server.callback.handler.class=org.apache.kafka.common.security.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler\n\
          listener.name.safe.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"broker\";\n";
-    let broker = Secured::start("SASL_PLAINTEXT", lines);
+    let broker = Secured::start(&[("SAFE", "SASL_PLAINTEXT")], lines);
     run(async {
-        let config = broker.config().set("security.protocol", "SASL_PLAINTEXT").set("sasl.mechanism", "OAUTHBEARER");
+        let config = config(&broker).set("security.protocol", "SASL_PLAINTEXT").set("sasl.mechanism", "OAUTHBEARER");
         let module = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule";
         let unsecured = format!("{module} required unsecuredLoginStringClaim_sub=\"alice\";");
         let client = Client::connect(&config.clone().set("sasl.jaas.config", unsecured)).expect("a client");

@@ -11,10 +11,12 @@ mod ports;
 pub mod probe;
 pub mod procfs;
 mod scratch;
+mod secured;
 
 pub use broker::{Home, Product, Ready, Running, exit_code, judge, logrun_binary};
 pub use ports::free_port_pair;
 pub use scratch::Scratch;
+pub use secured::{Certificates, Secured};
 
 use std::path::{Path, PathBuf};
 

@@ -21,9 +21,9 @@ use crate::session::{Session, block_on, config, explain};
 
 const EXAMPLES: &str = "\
 Examples:
-  logrun doctor                              the current context, or else localhost:9092
+  logrun doctor                            the current context
   logrun doctor -b kafka-1:9092,kafka-2:9092
-  logrun doctor --context prod --no-write    without a topic of its own
+  logrun doctor --context prod --no-write  without a topic of its own
   logrun doctor -o json | jq 'select(.state != \"ok\")'
 
 It looks at: the name and port of each address, what speaks there, TLS and login, the addresses that brokers advertise,

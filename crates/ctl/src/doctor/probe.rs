@@ -96,8 +96,15 @@ pub async fn reach(io: &Io, address: &str, config: &Config) -> Result<Reached, S
         ));
     }
     // A broker that wants a login answers ApiVersions without one, and ends the connection at the next request.
-    if let Err(e) = within_error(clock, client.refresh()).await {
-        return Err(stopped(io, address, &sockets, config, &e).await);
+    match within_error(clock, client.refresh()).await {
+        Ok(_) => {}
+        Err(Error::Disconnected { .. }) if !protocol(config).starts_with("SASL") => {
+            return Err(Verdict::bad(
+                format!("{address} answers ApiVersions and then ends the connection: it wants a login"),
+                format!("set security.protocol={}, sasl.mechanism and sasl.jaas.config", with_login(&protocol(config))),
+            ));
+        }
+        Err(e) => return Err(stopped(io, address, &sockets, config, &e).await),
     }
     Ok(Reached { client, connection, sockets, connect_ms, handshake_ms })
 }
@@ -120,20 +127,49 @@ async fn within_error<T>(clock: &Clock, work: impl Future<Output = Result<T, Err
     }
 }
 
-/// What an error after a TCP connection means: the protocol of both sides tells.
-async fn stopped(io: &Io, address: &str, sockets: &[SocketAddr], config: &Config, error: &Error) -> Stopped {
-    let protocol = config.get("security.protocol").unwrap_or("PLAINTEXT").to_uppercase();
-    if let Error::Authentication { reason, .. } = error {
-        if let Some(reason) = reason.strip_prefix("TLS: ") {
+fn protocol(config: &Config) -> String {
+    config.get("security.protocol").unwrap_or("PLAINTEXT").to_uppercase()
+}
+
+/// The same with a login.
+fn with_login(protocol: &str) -> &'static str {
+    if protocol.ends_with("SSL") { "SASL_SSL" } else { "SASL_PLAINTEXT" }
+}
+
+/// The other side, or this one, has said that it doesn't trust or know the other.
+fn refused(address: &str, reason: &str, protocol: &str) -> Stopped {
+    let Some(reason) = reason.strip_prefix("TLS: ") else {
+        // Of a listener that has nothing to do with logins.
+        if reason.starts_with("ILLEGAL_SASL_STATE") {
             return Verdict::bad(
-                format!("TLS with {address} fails: {reason}"),
-                "check ssl.truststore.location, the name in the certificate, and security.protocol",
+                format!("{address} takes no login, and this client wants to log in (security.protocol={protocol})"),
+                format!("set security.protocol={}", if protocol.ends_with("SSL") { "SSL" } else { "PLAINTEXT" }),
             );
         }
-        return Verdict::bad(
-            format!("{address} refuses the login: {reason}"),
-            "check sasl.mechanism, and user and password in sasl.jaas.config",
-        );
+        let remedy = match reason.starts_with("UNSUPPORTED_SASL_MECHANISM") {
+            true => "set sasl.mechanism to one that the broker takes",
+            false => "check sasl.mechanism, and user and password in sasl.jaas.config",
+        };
+        return Verdict::bad(format!("{address} refuses the login: {reason}"), remedy);
+    };
+    let remedy = match reason {
+        r if r.contains("ssl.truststore") => {
+            "set ssl.truststore.location (and ssl.truststore.type=PEM) to the certificate of the authority that signed \
+             the broker's"
+        }
+        r if r.contains("another host") => {
+            "use an address that is in the certificate, or have the broker's certificate name this one"
+        }
+        _ => "check ssl.truststore.location, the name in the certificate, and security.protocol",
+    };
+    Verdict::bad(format!("TLS with {address} fails: {reason}"), remedy)
+}
+
+/// What an error after a TCP connection means: the protocol of both sides tells.
+async fn stopped(io: &Io, address: &str, sockets: &[SocketAddr], config: &Config, error: &Error) -> Stopped {
+    let protocol = protocol(config);
+    if let Error::Authentication { reason, .. } = error {
+        return refused(address, reason, &protocol);
     }
     let speaks = match sockets.first() {
         Some(socket) => sniff(io, *socket).await,
@@ -156,11 +192,17 @@ async fn stopped(io: &Io, address: &str, sockets: &[SocketAddr], config: &Config
                 if protocol.starts_with("SASL") { "SASL_PLAINTEXT" } else { "PLAINTEXT" }
             ),
         ),
+        // TLS 1.3 lets the client in first, and asks for its certificate then.
+        Speaks::Tls
+            if matches!(error, Error::Disconnected { .. } | Error::Connect { .. })
+                && ["ssl.keystore.location", "ssl.keystore.key"].iter().all(|name| config.get(name).is_none()) =>
+        {
+            Verdict::bad(
+                format!("{address} ends the connection as soon as TLS stands: it wants a certificate of this client"),
+                "set ssl.keystore.location (and ssl.keystore.type=PEM) to this client's key and certificate",
+            )
+        }
         _ => match error {
-            Error::Disconnected { .. } if !protocol.starts_with("SASL") => Verdict::bad(
-                format!("{address} answers ApiVersions and then ends the connection: it wants a login"),
-                "set security.protocol=SASL_PLAINTEXT (or SASL_SSL), sasl.mechanism and sasl.jaas.config",
-            ),
             Error::TimedOut { .. } => Verdict::bad(
                 format!("{address} takes the connection and then says nothing"),
                 "whatever listens there is no Kafka broker, or one that hangs: look at its log",
