@@ -1,7 +1,8 @@
 //! `logrun top`: throughput and lag, live.
 //!
-//! It looks at offsets every few seconds (ListOffsets, OffsetFetch) and shows what changed between. On a terminal it has
-//! the screen until `q`; elsewhere it prints rows.
+//! It looks every few seconds at offsets (ListOffsets, OffsetFetch), sizes of logs (DescribeLogDirs) and producers'
+//! sequence numbers (DescribeProducers) and shows what changed between. On a terminal it has the screen until `q`;
+//! elsewhere it prints rows. Kafka's protocol doesn't tell what a client id reads or writes in bytes: that is not shown.
 
 mod sample;
 mod screen;
@@ -11,25 +12,33 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use self::sample::{GroupRow, History, Sample, TopicRow};
+use self::sample::{GroupRow, History, ProducerRow, Sample, TopicRow, Wanted};
 use self::screen::Terminal;
 use crate::Failure;
 use crate::args::Common;
 use crate::groups::{behind, lag_cell};
 use crate::names::Pattern;
+use crate::output::progress::size;
 use crate::output::{Cell, Column, Format, Screen, Table, Tone, terminal_size};
 use crate::session::{Session, block_on};
 use crate::time::{span_arg, stamp};
+use crate::topics::bytes;
 
 const EXAMPLES: &str = "\
 Examples:
-  logrun top                              topics, the busiest first
-  logrun top groups --sort lag            groups, the latest first
-  logrun top partitions 'orders*'         partitions of some topics
+  logrun top                       topics, the busiest first
+  logrun top groups --sort lag     groups, the latest first
+  logrun top partitions 'orders*'  partitions of some topics
+  logrun top topics --sort bytes   those that grow fastest
+  logrun top producers             who writes, by producer id
   logrun top groups -n 2 -o json | jq -r 'select(.lag > 1000) | .group'
 
-Keys: t topics, p partitions, g groups, c clients; s the next column to sort by, r the other way round; q ends.
-Rates are of the last few looks. A group's rate is that of its commits.";
+Keys: t topics, p partitions, g groups, c clients of groups, w producers; s sorts by the next column, r the other way
+round; q ends.
+
+Rates are of the last few looks. Bytes are those of the leaders' logs on disk, compressed: their growth is the throughput.
+A group's rate, and a client's, is that of its commits. A producer's is that of its sequence numbers: one without
+idempotence has none, and Kafka's protocol tells a producer's id but not its client id, nor anybody's bytes by client.";
 
 /// What is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -40,11 +49,18 @@ enum What {
     Groups,
     /// The clients of groups
     Clients,
+    /// Who writes, by producer id
+    Producers,
 }
 
 impl What {
     fn is_of_groups(self) -> bool {
         matches!(self, Self::Groups | Self::Clients)
+    }
+
+    /// What has to be looked at for it.
+    fn wanted(self, internal: bool) -> Wanted {
+        Wanted { internal, groups: self.is_of_groups(), producers: self == Self::Producers }
     }
 }
 
@@ -53,12 +69,15 @@ impl What {
 enum Sort {
     Name,
     Rate,
+    /// Bytes a second, of topics and partitions
+    Bytes,
     /// Of topics: records
     Lag,
+    /// Of producers: how long they have been idle
     Behind,
 }
 
-const SORTS: [Sort; 4] = [Sort::Rate, Sort::Lag, Sort::Behind, Sort::Name];
+const SORTS: [Sort; 5] = [Sort::Rate, Sort::Bytes, Sort::Lag, Sort::Behind, Sort::Name];
 
 /// What to watch.
 #[derive(Args, Debug)]
@@ -110,6 +129,7 @@ impl Look {
             b'p' => self.what = What::Partitions,
             b'g' => self.what = What::Groups,
             b'c' => self.what = What::Clients,
+            b'w' => self.what = What::Producers,
             b'r' => self.reverse = !self.reverse,
             b's' => {
                 let at = SORTS.iter().position(|s| *s == self.sort).unwrap_or(0);
@@ -145,11 +165,11 @@ pub fn run(args: &TopArgs) -> Result<ExitCode, Failure> {
 async fn rows(args: &TopArgs, pattern: &Pattern, session: &Session, screen: &mut Screen) -> Result<(), Failure> {
     let look = Look::of(args);
     let mut history = History::default();
-    history.push(Sample::take(session, args.internal, look.what.is_of_groups()).await?);
+    history.push(Sample::take(session, look.what.wanted(args.internal)).await?);
     let mut shown = 0;
     while args.times.is_none_or(|n| shown < n) {
         session.client.io().clock.sleep(args.interval).await;
-        history.push(Sample::take(session, args.internal, look.what.is_of_groups()).await?);
+        history.push(Sample::take(session, look.what.wanted(args.internal)).await?);
         screen.more(&table(&history, look, pattern, Some(session.now_ms())), shown == 0)?;
         screen.flush()?;
         shown += 1;
@@ -160,7 +180,7 @@ async fn rows(args: &TopArgs, pattern: &Pattern, session: &Session, screen: &mut
 async fn live(args: &TopArgs, pattern: &Pattern, session: &Session, screen: &Screen) -> Result<(), Failure> {
     let mut look = Look::of(args);
     let mut history = History::default();
-    history.push(Sample::take(session, args.internal, look.what.is_of_groups()).await?);
+    history.push(Sample::take(session, look.what.wanted(args.internal)).await?);
     let (terminal, mut keys) = Terminal::take()?;
     let mut stop = std::pin::pin!(tokio::signal::ctrl_c());
     let clock = &session.client.io().clock;
@@ -177,16 +197,17 @@ async fn live(args: &TopArgs, pattern: &Pattern, session: &Session, screen: &Scr
         tokio::select! {
             key = keys.recv() => {
                 let Some(after) = key.and_then(|key| look.after(key)) else { return Ok(()) };
-                let had_groups = look.what.is_of_groups();
+                let before = look.what.wanted(args.internal);
                 look = after;
-                // Groups are not looked at while nobody sees them.
-                if look.what.is_of_groups() && !had_groups {
-                    history.push(Sample::take(session, args.internal, true).await?);
+                // What nobody sees is not looked at.
+                let wanted = look.what.wanted(args.internal);
+                if wanted != before && wanted != What::Topics.wanted(args.internal) {
+                    history.push(Sample::take(session, wanted).await?);
                 }
             }
             _ = &mut stop => return Ok(()),
             () = clock.sleep_until(next) => {
-                history.push(Sample::take(session, args.internal, look.what.is_of_groups()).await?);
+                history.push(Sample::take(session, look.what.wanted(args.internal)).await?);
                 next = clock.now().plus(args.interval);
                 shown += 1;
             }
@@ -204,22 +225,27 @@ fn page(
     servers: &str,
     now: i64,
 ) -> String {
-    let total: f64 = history.topics(false).iter().filter_map(|t| t.rate).fold(0.0, |sum, rate| sum + rate);
+    let topics = history.topics(false);
+    let sum = |of: fn(&TopicRow) -> Option<f64>| topics.iter().filter_map(of).fold(0.0, |sum, rate| sum + rate);
+    let (records, bytes) = (sum(|t| t.rate), sum(|t| t.bytes_per_s));
     let time = stamp(now);
-    let head = format!("logrun top  {servers}  {}  {} records/s", time.get(11..19).unwrap_or(&time), rate_text(total));
     let name = |v: &dyn ValueEnumName| v.name();
     let order = if look.reverse { ", the other way round" } else { "" };
-    let keys = format!(
-        "{} by {}{order}   t topics  p partitions  g groups  c clients  s sort  r reverse  q quit",
+    let head = format!(
+        "logrun top  {} by {}{order}  {}  {} records/s  {}/s  {servers}",
         name(&look.what),
-        name(&look.sort)
+        name(&look.sort),
+        time.get(11..19).unwrap_or(&time),
+        rate_text(records),
+        size(bytes as u64)
     );
+    let keys = "t topics  p partitions  g groups  c clients  w producers  s,r sort  q quit";
     let table = table(history, look, pattern, None);
     let none = if table.rows.is_empty() { "\n(nothing)" } else { "" };
     format!(
         "{}\n{}\n\n{}{none}",
         screen.paint.tone(Tone::Strong, &crate::output::cut(&head, width)),
-        screen.paint.tone(Tone::Dim, &crate::output::cut(&keys, width)),
+        screen.paint.tone(Tone::Dim, &crate::output::cut(keys, width)),
         table.text(screen.paint, Some(width))
     )
 }
@@ -245,29 +271,51 @@ fn rate_text(rate: f64) -> String {
     }
 }
 
+fn busy(is_busy: bool) -> Tone {
+    if is_busy { Tone::Good } else { Tone::Dim }
+}
+
 fn rate(rate: Option<f64>) -> Cell {
     match rate {
-        Some(rate) => {
-            let tone = if rate > 0.0 { Tone::Good } else { Tone::Dim };
-            Cell::shown((rate * 10.0).round() / 10.0, rate_text(rate)).tone(tone)
-        }
+        Some(rate) => Cell::shown((rate * 10.0).round() / 10.0, rate_text(rate)).tone(busy(rate > 0.0)),
         None => Cell::default(),
     }
 }
 
 fn table(history: &History, look: Look, pattern: &Pattern, time: Option<i64>) -> Table {
-    let mut table = match look.what.is_of_groups() {
-        true => {
+    let mut table = match look.what {
+        What::Groups | What::Clients => {
             let mut rows = history.groups(look.what == What::Clients);
             rows.retain(|row| pattern.fits(&row.group));
-            sort(&mut rows, look, |row| &row.group, |row| (row.rate, row.lag, row.behind_ms));
+            sort(
+                &mut rows,
+                look,
+                |row| &row.group,
+                |row| Numbers { rate: row.rate, lag: row.lag, behind_ms: row.behind_ms, ..Numbers::default() },
+            );
             of_groups(rows, look.what == What::Clients)
         }
-        false => {
+        What::Topics | What::Partitions => {
             let mut rows = history.topics(look.what == What::Partitions);
             rows.retain(|row| pattern.fits(&row.topic));
-            sort(&mut rows, look, |row| &row.topic, |row| (row.rate, Some(row.end), None));
+            sort(
+                &mut rows,
+                look,
+                |row| &row.topic,
+                |row| Numbers { rate: row.rate, bytes: row.bytes_per_s, lag: Some(row.end), ..Numbers::default() },
+            );
             of_topics(rows, look.what == What::Partitions)
+        }
+        What::Producers => {
+            let mut rows = history.producers();
+            rows.retain(|row| row.topics.iter().any(|topic| pattern.fits(topic)));
+            sort(
+                &mut rows,
+                look,
+                |row| &row.producer,
+                |row| Numbers { rate: row.rate, behind_ms: Some(row.idle_ms), ..Numbers::default() },
+            );
+            of_producers(rows)
         }
     };
     // Blocks of rows are told apart by when they were looked at.
@@ -280,20 +328,26 @@ fn table(history: &History, look: Look, pattern: &Pattern, time: Option<i64>) ->
     table
 }
 
+/// What rows are sorted by; what they haven't comes last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Numbers {
+    rate: Option<f64>,
+    bytes: Option<f64>,
+    lag: Option<i64>,
+    behind_ms: Option<i64>,
+}
+
 /// The largest first; the names decide where that is the same.
-fn sort<R>(
-    rows: &mut [R],
-    look: Look,
-    name: impl Fn(&R) -> &logrun_client::Str,
-    numbers: impl Fn(&R) -> (Option<f64>, Option<i64>, Option<i64>),
-) {
+fn sort<R, N: Ord>(rows: &mut [R], look: Look, name: impl Fn(&R) -> &N, numbers: impl Fn(&R) -> Numbers) {
     rows.sort_by(|a, b| {
-        let ((a_rate, a_lag, a_behind), (b_rate, b_lag, b_behind)) = (numbers(a), numbers(b));
+        let (of_a, of_b) = (numbers(a), numbers(b));
+        let descending = |a: Option<f64>, b: Option<f64>| b.unwrap_or(-1.0).total_cmp(&a.unwrap_or(-1.0));
         let by = match look.sort {
             Sort::Name => std::cmp::Ordering::Equal,
-            Sort::Rate => b_rate.unwrap_or(-1.0).total_cmp(&a_rate.unwrap_or(-1.0)),
-            Sort::Lag => b_lag.cmp(&a_lag),
-            Sort::Behind => b_behind.cmp(&a_behind),
+            Sort::Rate => descending(of_a.rate, of_b.rate),
+            Sort::Bytes => descending(of_a.bytes, of_b.bytes),
+            Sort::Lag => of_b.lag.cmp(&of_a.lag),
+            Sort::Behind => of_b.behind_ms.cmp(&of_a.behind_ms),
         };
         by.then_with(|| name(a).cmp(name(b)))
     });
@@ -305,11 +359,42 @@ fn sort<R>(
 fn of_topics(rows: Vec<TopicRow>, by_partition: bool) -> Table {
     let mut columns = vec![Column::long("topic")];
     columns.push(Column::number(if by_partition { "partition" } else { "partitions" }));
-    columns.extend([Column::number("records_per_s"), Column::number("end")]);
+    columns.extend(["records_per_s", "bytes_per_s", "end", "bytes"].map(Column::number));
     let mut table = Table::new(columns);
     for row in rows {
         let place = row.partition.map_or_else(|| Cell::from(row.partitions), Cell::from);
-        table.push(vec![Cell::from(&row.topic).tone(Tone::Name), place, rate(row.rate), row.end.into()]);
+        let growth = row.bytes_per_s.map(|n| n as u64);
+        table.push(vec![
+            Cell::from(&row.topic).tone(Tone::Name),
+            place,
+            rate(row.rate),
+            growth.map_or_else(Cell::default, |n| Cell::shown(n, size(n)).tone(busy(n > 0))),
+            row.end.into(),
+            bytes(row.bytes),
+        ]);
+    }
+    table
+}
+
+fn of_producers(rows: Vec<ProducerRow>) -> Table {
+    let mut table = Table::new([
+        Column::number("producer_id"),
+        Column::long("topics"),
+        Column::number("partitions"),
+        Column::number("records_per_s"),
+        Column::number("idle_ms"),
+        Column::text("in_transaction"),
+    ]);
+    for row in rows {
+        let topics: Vec<serde_json::Value> = row.topics.iter().map(|t| t.to_string().into()).collect();
+        table.push(vec![
+            Cell::from(row.producer.get()).tone(Tone::Name),
+            Cell::from(serde_json::Value::Array(topics)),
+            row.partitions.into(),
+            rate(row.rate),
+            behind(Some(row.idle_ms)),
+            row.in_transaction.into(),
+        ]);
     }
     table
 }
@@ -349,7 +434,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use logrun_client::TopicPartition;
+    use logrun_model::ProducerId;
 
+    use super::sample::Written;
     use super::*;
     use crate::groups::lag::Lag;
     use crate::output::Paint;
@@ -365,8 +452,12 @@ mod tests {
                 behind_ms: Some((end - committed) * 10),
                 member: None,
             };
+            let written = Written { epoch: 0, sequence: orders as i32, last_ms: at_ms, in_transaction: true };
             Sample {
                 at_ms,
+                wall_ms: at_ms + 3000,
+                sizes: BTreeMap::from([(tp("orders", 0), orders * 100), (tp("orders", 1), 50_000)]),
+                producers: Some(BTreeMap::from([((ProducerId(4001), tp("orders", 0)), written)])),
                 ends: BTreeMap::from([(tp("orders", 0), orders), (tp("orders", 1), 500), (tp("clicks", 0), clicks)]),
                 groups: BTreeMap::from([
                     (("billing".into(), "b-1".into()), vec![lag(0, committed, orders)]),
@@ -383,11 +474,11 @@ mod tests {
     #[test]
     fn pages() {
         let mut pages = String::new();
-        for what in [What::Topics, What::Partitions, What::Groups, What::Clients] {
+        for what in [What::Topics, What::Partitions, What::Groups, What::Clients, What::Producers] {
             let look = Look { what, sort: if what.is_of_groups() { Sort::Lag } else { Sort::Rate }, reverse: false };
             let screen = Screen::capture(Format::Table, None, Box::new(std::io::sink()));
             let all = Pattern::new(None).expect("all");
-            pages.push_str(&page(&history(), look, &all, &screen, 100, "localhost:9092", 1_709_209_815_250));
+            pages.push_str(&page(&history(), look, &all, &screen, 80, "localhost:9092", 1_709_209_815_250));
             pages.push('\n');
         }
         insta::assert_snapshot!("top_pages", pages);
@@ -398,7 +489,7 @@ mod tests {
         let look = Look { what: What::Topics, sort: Sort::Rate, reverse: false };
         assert_eq!(look.after(b'q'), None);
         assert_eq!(look.after(b'g').map(|l| l.what), Some(What::Groups));
-        assert_eq!(look.after(b's').map(|l| l.sort), Some(Sort::Lag));
+        assert_eq!(look.after(b's').map(|l| l.sort), Some(Sort::Bytes));
         assert_eq!(look.after(b'r').map(|l| l.reverse), Some(true));
         assert_eq!(look.after(b'x'), Some(look));
     }

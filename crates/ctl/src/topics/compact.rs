@@ -11,12 +11,12 @@ use std::time::Duration;
 use logrun_client::TopicPartition;
 use logrun_client::admin::{ConfigAlteration, ConfigResource, TopicDescription};
 
-use super::describe::bytes;
+use super::{bytes, sizes};
 use crate::Failure;
 use crate::configs;
 use crate::output::progress::size;
 use crate::output::{Cell, Column, Screen, Table, Tone};
-use crate::session::{Session, about, explain};
+use crate::session::{Session, about};
 use crate::time::span;
 
 const REQUESTED: &str = "logrun.compact.requested.ms";
@@ -54,7 +54,7 @@ pub async fn compact(screen: &mut Screen, session: &Session, names: &[String], w
         }
         changes.insert(resource, vec![ConfigAlteration::set(REQUESTED, now.to_string())]);
     }
-    let before = sizes(session, &topics).await?;
+    let before = sizes::of(session, &topics).await?;
     for (resource, result) in session.admin.incremental_alter_configs(&changes, false).await {
         result.map_err(|e| about(&format!("topic {}", resource.name), &e))?;
     }
@@ -90,24 +90,6 @@ pub async fn compact(screen: &mut Screen, session: &Session, names: &[String], w
     screen.table(&table)
 }
 
-/// What the leaders' logs take.
-async fn sizes(session: &Session, topics: &[TopicDescription]) -> Result<BTreeMap<TopicPartition, i64>, Failure> {
-    let leaders: BTreeMap<TopicPartition, _> = topics
-        .iter()
-        .flat_map(|t| t.partitions.iter().map(|p| (TopicPartition::new(t.name.clone(), p.partition), p.leader)))
-        .collect();
-    let all: Vec<TopicPartition> = leaders.keys().cloned().collect();
-    let dirs = session.admin.describe_log_dirs(None, Some(&all)).await.map_err(|e| explain(&e))?;
-    let mut sizes = BTreeMap::new();
-    for (node, dirs) in dirs {
-        for dir in dirs.map_err(|e| explain(&e))?.into_values().flatten() {
-            let led = dir.replicas.into_iter().filter(|(tp, r)| !r.is_future && leaders.get(tp) == Some(&Some(node)));
-            sizes.extend(led.map(|(tp, r)| (tp, r.size)));
-        }
-    }
-    Ok(sizes)
-}
-
 /// Looks until nothing changes any more; the sizes then.
 async fn watch(
     session: &Session,
@@ -122,7 +104,7 @@ async fn watch(
     let total: i64 = before.values().sum();
     loop {
         clock.sleep(LOOK).await;
-        let sizes = sizes(session, topics).await?;
+        let sizes = sizes::of(session, topics).await?;
         if sizes != last {
             last = sizes;
             changed_at = clock.now();

@@ -6,11 +6,12 @@ use logrun_client::TopicPartition;
 use logrun_client::admin::{ConfigResource, OffsetSpec, TopicDescription, TopicPartitionInfo};
 use logrun_config::IsolationLevel;
 
+use super::sizes::{self, led};
 use crate::Failure;
 use crate::configs;
 use crate::output::progress::size;
 use crate::output::{Cell, Column, Screen, Table, Tone};
-use crate::session::{Session, explain};
+use crate::session::Session;
 
 /// Where partitions begin and end, and what their leaders' logs take on disk; as far as somebody answers.
 #[derive(Debug, Default)]
@@ -18,13 +19,6 @@ pub struct Extent {
     starts: BTreeMap<TopicPartition, i64>,
     ends: BTreeMap<TopicPartition, i64>,
     bytes: BTreeMap<TopicPartition, i64>,
-}
-
-/// Those that have a leader: others can't be asked, and asking would wait for one.
-fn led(topics: &[TopicDescription]) -> impl Iterator<Item = (TopicPartition, &TopicPartitionInfo)> {
-    let all =
-        topics.iter().flat_map(|t| t.partitions.iter().map(|p| (TopicPartition::new(t.name.clone(), p.partition), p)));
-    all.filter(|(_, p)| p.leader.is_some())
 }
 
 impl Extent {
@@ -44,14 +38,7 @@ impl Extent {
             known.collect::<BTreeMap<_, _>>()
         };
         let (starts, ends) = tokio::join!(offsets(OffsetSpec::Earliest), offsets(OffsetSpec::Latest));
-        let dirs = session.admin.describe_log_dirs(None, Some(&all)).await.map_err(|e| explain(&e))?;
-        let leaders: BTreeMap<TopicPartition, _> = led(topics).map(|(tp, p)| (tp, p.leader)).collect();
-        let mut bytes = BTreeMap::new();
-        for (node, dirs) in dirs {
-            let replicas = dirs.into_iter().flat_map(BTreeMap::into_values).flatten().flat_map(|dir| dir.replicas);
-            let of_leader = replicas.filter(|(tp, r)| !r.is_future && leaders.get(tp) == Some(&Some(node)));
-            bytes.extend(of_leader.map(|(tp, r)| (tp, r.size)));
-        }
+        let bytes = sizes::of(session, topics).await?;
         Ok(Self { starts, ends, bytes })
     }
 

@@ -2,6 +2,7 @@
 
 mod compact;
 mod describe;
+pub mod sizes;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use logrun_client::admin::{ConfigAlteration, ConfigResource, NewPartitions, NewT
 use logrun_client::{ErrorCode, Str};
 use logrun_model::validate_topic_name;
 
+pub use self::describe::bytes;
 use crate::Failure;
 use crate::args::Common;
 use crate::ask::confirm;
@@ -20,13 +22,13 @@ use crate::session::{Session, about, block_on, explain};
 
 const EXAMPLES: &str = "\
 Examples:
-  logrun topics                                    all of them
-  logrun topics list 'orders*' --long              some, with records and bytes
+  logrun topics                           all of them
+  logrun topics list 'orders*' --long     some, with records and bytes
   logrun topics create orders -p 12 -r 3 -c retention.ms=86400000
-  logrun topics describe orders                    partitions, leaders, offsets, configs that are not the default
-  logrun topics alter orders -p 24                 more partitions
+  logrun topics describe orders           partitions, offsets, configs
+  logrun topics alter orders -p 24        more partitions
   logrun topics delete orders --yes
-  logrun topics compact customers --wait           compact now and watch
+  logrun topics compact customers --wait  compact now and watch
   logrun topics list -o json | jq -r .topic";
 
 /// What to do with topics.
@@ -185,7 +187,7 @@ async fn list(screen: &mut Screen, session: &Session, args: &ListArgs) -> Result
             topic.is_internal.into(),
         ];
         if let Some(extent) = &extent {
-            row.extend([extent.records(topic).into(), describe::bytes(extent.bytes(topic))]);
+            row.extend([extent.records(topic).into(), bytes(extent.bytes(topic))]);
         }
         table.push(row);
     }
