@@ -17,7 +17,7 @@ use logrun_log::{DirKind, PartitionDir, RECOVERY_POINT_CHECKPOINT};
 use super::survey;
 use crate::args::VerifyArgs;
 use logrun_ctl::Failure;
-use logrun_ctl::output::progress::{Progress, size};
+use logrun_ctl::output::progress::{Progress, Unit, size};
 
 /// What one directory's check gave.
 pub struct Verified {
@@ -44,7 +44,7 @@ pub fn verify(disk: &Arc<dyn Disk>, path: &Path, show_progress: bool) -> Result<
     for partition in &checked {
         total += segment_bytes(&**disk, &partition.path).map_err(|e| cannot(partition, e))?;
     }
-    let progress = Progress::new(total, show_progress);
+    let progress = Progress::new(Unit::Bytes, total, show_progress);
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(2, usize::from).min(checked.len());
@@ -68,7 +68,7 @@ pub fn verify(disk: &Arc<dyn Disk>, path: &Path, show_progress: bool) -> Result<
             });
         }
     });
-    progress.end();
+    progress.hide();
     let mut done = done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     done.sort_by_key(|(at, _)| *at);
     let reports = done.into_iter().map(|(_, report)| report).collect::<Result<Vec<_>, _>>()?;

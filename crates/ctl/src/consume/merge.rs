@@ -52,6 +52,12 @@ impl Merge {
         self.lanes.insert(tp, lane);
     }
 
+    /// How many offsets are to be read still, of partitions that end.
+    pub fn left(&self) -> u64 {
+        let ends = self.lanes.values().filter(|lane| !lane.follow);
+        ends.map(|lane| u64::try_from(lane.end - lane.position).unwrap_or(0)).sum()
+    }
+
     /// Takes a record, unless it lies behind what is wanted.
     pub fn push(&mut self, record: OwnedRecord) {
         let Some(lane) = self.lanes.get_mut(&record.topic_partition) else { return };

@@ -18,23 +18,24 @@ pub use self::template::unescaped;
 use self::view::{View, text};
 use crate::Failure;
 use crate::args::{Common, Connection, OutputArgs};
+use crate::output::progress::{Progress, Unit};
 use crate::output::{ColorChoice, Format, Screen, Tone, visible};
 use crate::session::block_on;
 use crate::time::stamp;
 
 const EXAMPLES: &str = "\
 Examples:
-  logrun consume orders                              everything up to now, in the order of time
-  logrun consume orders -f                           what comes from now on, until Ctrl-C
-  logrun consume orders --tail 10 -f                 the last 10, then what comes
-  logrun consume orders --since 2h --where '.amount > 100 && .user.name == \"Ann\"'
+  logrun consume orders                              all up to now, by time
+  logrun consume orders -f                           what comes, until Ctrl-C
+  logrun consume orders --tail 10 -f                 and 10 before it
+  logrun consume orders --since 2h --where '.amount > 9 && .user.name == \"Ann\"'
   logrun consume orders --key 42                     the history of a key
   logrun consume orders --header trace-id=abc --grep 'timeout|refused' -n 5
   logrun consume orders --offset -100 --partition 3  the last 100 of a partition
   logrun consume orders -o value | sort              the values alone
   logrun consume orders --format '{time} {key}: {.amount}'
   logrun consume orders -o json | jq -r .value
-  logrun consume orders -g billing                   as a member of a group, committing
+  logrun consume orders -g billing                   as a member of a group
 
 Conditions: .field, .a.b[0], key, value, topic, partition, offset, timestamp, header.NAME; == != < <= > >= =~ !~
 contains; and or not ( ). Times: 2h (ago), today, yesterday, 2026-11-21, 2026-11-21T08:15 (UTC, or +01:00).";
@@ -163,6 +164,11 @@ impl Finding {
         })
     }
 
+    /// Whether it passes over records, other than by their time.
+    fn is_choosy(&self) -> bool {
+        self.key.is_some() || !self.headers.is_empty() || self.grep.is_some() || self.condition.is_some()
+    }
+
     fn finds(&self, view: &View<'_>) -> bool {
         let r = view.record;
         let time = r.timestamp.get();
@@ -191,6 +197,8 @@ struct Printer {
     parse: bool,
     many_topics: bool,
     line: Vec<u8>,
+    /// How far the reading is, where that would not be seen from what is printed.
+    progress: Progress,
 }
 
 impl Printer {
@@ -209,11 +217,13 @@ impl Printer {
             parse: args.parse,
             many_topics: args.topics.len() > 1,
             line: Vec::new(),
+            progress: Progress::new(Unit::Records, 0, false),
         })
     }
 
     fn print(&mut self, view: &View<'_>) -> Result<(), Failure> {
         let r = view.record;
+        self.progress.hide();
         self.line.clear();
         match (&self.template, self.format) {
             (Some(template), _) => {
@@ -288,6 +298,7 @@ pub fn run(args: &ConsumeArgs) -> Result<ExitCode, Failure> {
             None => read::alone(args, &mut finding, &mut printer).await,
         }
     });
+    printer.progress.hide();
     // What was found before something went wrong is printed.
     let flushed = printer.screen.flush();
     result.and(flushed).map(|()| ExitCode::SUCCESS)

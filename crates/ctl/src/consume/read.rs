@@ -1,6 +1,7 @@
 //! Where reading begins and ends, and the loop between.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use logrun_client::consumer::{CloseOptions, Consumer, OwnedRecord};
@@ -12,6 +13,7 @@ use super::view::View;
 use super::{ConsumeArgs, Finding, Printer};
 use crate::Failure;
 use crate::names::count;
+use crate::output::progress::{Progress, Unit};
 use crate::session::{Session, config, explain};
 use crate::time::point_ms;
 
@@ -88,6 +90,8 @@ pub async fn alone(args: &ConsumeArgs, finding: &mut Finding, printer: &mut Prin
         _ => Start::Earliest,
     };
     let mut merge = begin(&consumer, &partitions, start, finding.until, args.follow).await?;
+    let is_seen = std::io::stdout().is_terminal() && !finding.is_choosy() && args.tail.is_none();
+    printer.progress = Progress::new(Unit::Records, merge.left(), !args.follow && !is_seen);
     let mut tally = Tally::default();
     let mut tail = args.tail.map(|n| Tail { n, records: VecDeque::new() });
     let left = args.count.unwrap_or(u64::MAX);
@@ -115,6 +119,7 @@ pub async fn alone(args: &ConsumeArgs, finding: &mut Finding, printer: &mut Prin
         if merge.is_over() || tally.shown >= left {
             break;
         }
+        printer.progress.is_left(merge.left());
         let pace = merge.pace();
         consumer.pause(&pace.pause).and_then(|()| consumer.resume(&pace.resume)).map_err(|e| explain(&e))?;
         for record in &consumer.poll(POLL).await.map_err(|e| explain(&e))? {
@@ -159,6 +164,7 @@ fn show(record: OwnedRecord, finding: &Finding, printer: &mut Printer, tally: &m
 }
 
 fn remark(printer: &mut Printer, tally: &Tally, args: &ConsumeArgs) -> Result<(), Failure> {
+    printer.progress.hide();
     let records = |n: u64| count(n, "record");
     let remark = match (tally.shown, tally.seen) {
         (0, 0) if args.follow => return Ok(()),

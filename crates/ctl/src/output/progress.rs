@@ -2,63 +2,80 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const WIDTH: usize = 30;
 const BETWEEN: Duration = Duration::from_millis(100);
 
-/// Bytes that are done of all that there are.
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Bytes,
+    Records,
+}
+
+/// What is done of all that there is.
 pub struct Progress {
+    unit: Unit,
     total: u64,
     done: AtomicU64,
+    /// Whether the line is to be seen now.
+    visible: AtomicBool,
     /// When the line was last drawn; none if it is not.
     drawn: Option<Mutex<Instant>>,
     started: Instant,
 }
 
 impl Progress {
-    /// For a work of `total` bytes. Draws only if standard error is a terminal and `wanted`.
-    pub fn new(total: u64, wanted: bool) -> Self {
+    /// For a work of `total`. Draws only if standard error is a terminal and `wanted`.
+    pub fn new(unit: Unit, total: u64, wanted: bool) -> Self {
         let started = Instant::now();
         let drawn = (wanted && std::io::stderr().is_terminal()).then(|| Mutex::new(started));
-        Self { total, done: AtomicU64::new(0), drawn, started }
+        Self { unit, total, done: AtomicU64::new(0), visible: AtomicBool::new(false), drawn, started }
     }
 
-    /// So many bytes more are done.
-    pub fn add(&self, bytes: u64) {
-        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+    /// So much more is done.
+    pub fn add(&self, more: u64) {
+        self.draw(self.done.fetch_add(more, Ordering::Relaxed) + more);
+    }
+
+    /// All but so much is done.
+    pub fn is_left(&self, left: u64) {
+        self.draw(self.total.saturating_sub(left));
+    }
+
+    fn draw(&self, done: u64) {
         let Some(drawn) = &self.drawn else { return };
         // Another thread draws.
         let Ok(mut last) = drawn.try_lock() else { return };
         if last.elapsed() >= BETWEEN {
             *last = Instant::now();
-            let _ = write!(std::io::stderr(), "\r\x1b[K{}", line(done, self.total, self.started.elapsed()));
+            self.visible.store(true, Ordering::Relaxed);
+            let line = line(self.unit, done, self.total, self.started.elapsed());
+            let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
         }
     }
 
-    /// Takes the line away.
-    pub fn end(&self) {
-        if self.drawn.is_some() {
+    /// Takes the line away, until there is more done.
+    pub fn hide(&self) {
+        if self.visible.swap(false, Ordering::Relaxed) {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }
 }
 
-fn line(done: u64, total: u64, took: Duration) -> String {
+fn line(unit: Unit, done: u64, total: u64, took: Duration) -> String {
     let part = if total == 0 { 1.0 } else { (done as f64 / total as f64).min(1.0) };
     let full = (part * WIDTH as f64) as usize;
     let rate = done as f64 / took.as_secs_f64().max(0.001);
     let left = if rate > 0.0 { total.saturating_sub(done) as f64 / rate } else { 0.0 };
-    format!(
-        "[{}{}] {:3.0} %  {} of {}, {}/s, {left:.0} s left",
-        "#".repeat(full),
-        ".".repeat(WIDTH - full),
-        part * 100.0,
-        size(done),
-        size(total),
-        size(rate as u64)
-    )
+    let amounts = match unit {
+        Unit::Bytes => format!("{} of {}, {}/s", size(done), size(total), size(rate as u64)),
+        Unit::Records => format!("{done} of {total}, {rate:.0}/s"),
+    };
+    let bar = "#".repeat(full) + &".".repeat(WIDTH - full);
+    format!("[{bar}] {:3.0} %  {amounts}, {left:.0} s left", part * 100.0)
 }
 
 /// Bytes as people read them.
@@ -80,8 +97,12 @@ mod tests {
     #[test]
     fn lines() {
         assert_eq!(
-            line(1_500_000_000, 6_000_000_000, Duration::from_secs(1)),
+            line(Unit::Bytes, 1_500_000_000, 6_000_000_000, Duration::from_secs(1)),
             "[#######.......................]  25 %  1.5 GB of 6.0 GB, 1.5 GB/s, 3 s left"
+        );
+        assert_eq!(
+            line(Unit::Records, 1_500_000, 3_000_000, Duration::from_secs(1)),
+            "[###############...............]  50 %  1500000 of 3000000, 1500000/s, 1 s left"
         );
         assert_eq!([0, 999, 1000, 99_900, 123_456_789].map(size), ["0 B", "999 B", "1.0 kB", "100 kB", "123 MB"]);
     }

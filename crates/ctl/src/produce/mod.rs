@@ -17,21 +17,21 @@ use crate::Failure;
 use crate::args::Common;
 use crate::consume::unescaped;
 use crate::names::count;
-use crate::output::progress::Progress;
+use crate::output::progress::{Progress, Unit};
 use crate::output::{Column, Format, Screen, Table};
 use crate::session::{Session, about, block_on, config, explain};
 
 const EXAMPLES: &str = "\
 Examples:
-  logrun produce orders                          each line that you type, until Ctrl-D
+  logrun produce orders                               what is typed, to Ctrl-D
   seq 1 1000000 | logrun produce numbers -z zstd
-  logrun produce orders -K : <<< '42:a book'     the key stands before the colon
+  logrun produce orders -K : <<< '42:a book'          key, colon, value
   logrun produce orders -k 42 -H source=test < order.json
-  logrun produce orders access.log               the lines of a file
-  logrun produce pictures --whole *.jpg          each file is one record
+  logrun produce orders access.log                    the lines of a file
+  logrun produce pictures --whole *.jpg               each file is one record
   logrun consume orders -o json | logrun produce copy --json
-  echo 42: | logrun produce customers -K : --null ''   deletes a key of a compacted topic
-  logrun produce orders big.txt --rate 1000      no faster than that";
+  echo 42: | logrun produce customers -K : --null ''  deletes a key
+  logrun produce orders big.txt --rate 1000           no faster than that";
 
 /// Codecs, by Kafka's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -233,10 +233,10 @@ async fn send(args: &ProduceArgs, form: &Form, producer: &Producer, tally: &Shar
         eprintln!("each line is a record of {}; Ctrl-D ends", args.topic);
     }
     let size = input::size(&args.files);
-    let progress = Progress::new(size.unwrap_or(0), size.is_some_and(|n| n > 0) && !is_typed);
+    let progress = Progress::new(Unit::Bytes, size.unwrap_or(0), size.is_some_and(|n| n > 0) && !is_typed);
     let items = if args.whole { input::whole(args.files.clone()) } else { input::lines(args.files.clone()) };
     let result = send_all(args, form, producer, tally, items, &progress).await;
-    progress.end();
+    progress.hide();
     result
 }
 
