@@ -84,42 +84,59 @@ pub fn script(shell: &str) -> &'static str {
 
 const BASH: &str = r#"
 _logrun_names() {
-    local kind=
+    local kind= at=()
     case "${COMP_WORDS[1]}:${COMP_WORDS[2]}" in
         produce:*|consume:*|topics:describe|topics:alter|topics:delete|topics:rm|topics:compact|configs:*) kind=topics ;;
         groups:describe|groups:reset|groups:delete|groups:rm) kind=groups ;;
         contexts:use|contexts:show|contexts:remove|contexts:rm) kind=contexts ;;
     esac
-    [[ ${COMP_WORDS[COMP_CWORD-1]} == --context ]] && kind=contexts
-    [[ ${COMP_WORDS[COMP_CWORD-1]} == --topic ]] && kind=topics
-    [[ ${COMP_WORDS[COMP_CWORD-1]} == --group ]] && kind=groups
+    case "${COMP_WORDS[COMP_CWORD-1]}" in
+        --context) kind=contexts ;;
+        --topic) kind=topics ;;
+        -g|--group) kind=groups ;;
+    esac
+    # The cluster that the line names. In COMP_WORDS an address is in pieces.
+    [[ $COMP_LINE =~ \ (-b|--bootstrap-server|--context)[\ =]([^\ ]+)\  ]] && at=("${BASH_REMATCH[@]:1}")
     _logrun "$@"
     if [[ -n $kind && ${COMP_WORDS[COMP_CWORD]} != -* && $COMP_CWORD -gt 1 ]]; then
-        COMPREPLY+=( $(compgen -W "$(logrun complete $kind 2>/dev/null)" -- "${COMP_WORDS[COMP_CWORD]}") )
+        COMPREPLY+=( $(compgen -W "$(logrun complete $kind "${at[@]}" 2>/dev/null)" -- "${COMP_WORDS[COMP_CWORD]}") )
     fi
 }
 complete -F _logrun_names -o nosort -o bashdefault -o default logrun
 "#;
 
 const FISH: &str = r#"
-complete -c logrun -n "__fish_seen_subcommand_from produce consume configs" -a "(logrun complete topics)"
-complete -c logrun -n "__fish_seen_subcommand_from topics; and __fish_seen_subcommand_from describe alter delete compact" -a "(logrun complete topics)"
-complete -c logrun -n "__fish_seen_subcommand_from groups; and __fish_seen_subcommand_from describe reset delete" -a "(logrun complete groups)"
-complete -c logrun -n "__fish_seen_subcommand_from contexts; and __fish_seen_subcommand_from use show remove" -a "(logrun complete contexts)"
+function __logrun_names
+    # The cluster that the line names.
+    set -l at (string match -r -- ' (-b|--bootstrap-server|--context)[ =]([^ ]+) ' (commandline -cp))
+    logrun complete $argv[1] $at[2] $at[3] 2>/dev/null
+end
+complete -c logrun -n "__fish_seen_subcommand_from produce consume configs" -a "(__logrun_names topics)"
+complete -c logrun -f -n "__fish_seen_subcommand_from topics; and __fish_seen_subcommand_from describe alter delete rm compact" -a "(__logrun_names topics)"
+complete -c logrun -f -n "__fish_seen_subcommand_from groups; and __fish_seen_subcommand_from describe reset delete rm" -a "(__logrun_names groups)"
+complete -c logrun -f -n "__fish_seen_subcommand_from contexts; and __fish_seen_subcommand_from use show remove rm" -a "(__logrun_names contexts)"
 complete -c logrun -l context -x -a "(logrun complete contexts)"
+complete -c logrun -n "__fish_seen_subcommand_from consume" -s g -l group -x -a "(__logrun_names groups)"
 "#;
 
 const ZSH: &str = r#"
 _logrun_names() {
     local kind=
+    local -a at names
     case "${words[2]}:${words[3]}" in
         produce:*|consume:*|topics:describe|topics:alter|topics:delete|topics:rm|topics:compact|configs:*) kind=topics ;;
         groups:describe|groups:reset|groups:delete|groups:rm) kind=groups ;;
         contexts:use|contexts:show|contexts:remove|contexts:rm) kind=contexts ;;
     esac
+    case "${words[CURRENT-1]}" in
+        --context) kind=contexts ;;
+        --topic) kind=topics ;;
+        -g|--group) kind=groups ;;
+    esac
+    # The cluster that the line names.
+    [[ " ${words[1,CURRENT-1]} " =~ ' (-b|--bootstrap-server|--context)[ =]([^ ]+) ' ]] && at=( "${match[@]}" )
     if [[ -n $kind && $CURRENT -gt 2 && ${words[CURRENT]} != -* ]]; then
-        local -a names
-        names=( ${(f)"$(logrun complete $kind 2>/dev/null)"} )
+        names=( ${(f)"$(logrun complete $kind "${at[@]}" 2>/dev/null)"} )
         compadd -a names
     fi
     _logrun "$@"
