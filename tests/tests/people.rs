@@ -396,6 +396,8 @@ fn at_a_terminal() {
         "logrun consume orders -p 0 --where \".n < 9\"",
         "logrun consume orders -n 20 -g billing -o value | wc -l",
         "logrun groups",
+        "logrun groups list --long",
+        "logrun groups describe billing",
         "logrun groups reset billing --to-earliest --dry-run",
         "logrun groups reset billing --to-offset 3 --yes",
         "logrun configs set orders retention.ms=1000",

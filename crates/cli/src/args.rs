@@ -6,18 +6,18 @@ use clap::{Args, Parser, Subcommand};
 
 const EXAMPLES: &str = "\
 Examples:
-  logrun                                     serve on port 9092, data in ./logrun-data
-  logrun serve --ephemeral --port 19092      a broker to try things with that leaves nothing behind
+  logrun                                     port 9092, data in ./logrun-data
+  logrun serve --ephemeral --port 19092      to try things, leaves nothing
   logrun serve --config server.properties    Kafka's own file, as Kafka reads it
   logrun serve --set log.retention.hours=24  any option of Kafka by its own name
   logrun config describe retention.ms        what an option means
-  logrun config list retention               the options with a word in their name
-  logrun topics create orders -p 12          topics, configs, groups: `logrun topics --help`
+  logrun config list retention               options with a word in the name
+  logrun topics create orders -p 12          see `logrun topics --help`
   echo '42:a book' | logrun produce orders -K :
   logrun consume orders --since 2h --where '.amount > 100'
   logrun top groups                          lag in records and seconds, live
-  logrun doctor -b kafka:9092                what is wrong between here and there, and how to mend it
-  logrun install-tools ~/.local/bin          Kafka's tools by their own names, as links
+  logrun doctor -b kafka:9092                what is wrong, and how to mend it
+  logrun install-tools ~/.local/bin          Kafka's tools, as links
   logrun kafka-server-stop                   one of them without a link
 
 Environment variables as Kafka's container images use them: KAFKA_LOG_RETENTION_HOURS=24.";
@@ -92,9 +92,9 @@ pub enum LogCommand {
 
 const DUMP_EXAMPLES: &str = "\
 Examples:
-  logrun log dump logrun-data                                  the partitions of a log directory
-  logrun log dump logrun-data/orders-0                         the segments of a partition
-  logrun log dump logrun-data/orders-0 --records --from 1000   its records
+  logrun log dump logrun-data                                 its partitions
+  logrun log dump logrun-data/orders-0                        its segments
+  logrun log dump logrun-data/orders-0 --records --from 1000  its records
   logrun log dump logrun-data/__cluster_metadata-0 --records --jsonl | jq .data
   logrun log dump logrun-data/recovery-point-offset-checkpoint
 
@@ -102,17 +102,17 @@ It reads Apache Kafka's directories as well. `logrun kafka-dump-log` prints what
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:
-  logrun log verify logrun-data                 all of a log directory
-  logrun log verify /var/lib/kafka-logs-*       several, of Apache Kafka too
-  logrun log verify logrun-data/orders-0        one partition
+  logrun log verify logrun-data            all of a log directory
+  logrun log verify /var/lib/kafka-logs-*  several, of Apache Kafka too
+  logrun log verify logrun-data/orders-0   one partition
   logrun log verify logrun-data --json | jq '.findings[].path'
 
 A directory whose broker was killed is not wrong: what the next start mends by itself is a note (--verbose).";
 
 const REPAIR_EXAMPLES: &str = "\
 Examples:
-  logrun log repair logrun-data                 what it would do
-  logrun log repair logrun-data --execute       do it; what is cut goes to logrun-data.repair-<time>
+  logrun log repair logrun-data            what it would do
+  logrun log repair logrun-data --execute  do it, and keep what is cut
 
 A damaged log of a replicated topic is better copied from another replica: remove its directory instead.";
 

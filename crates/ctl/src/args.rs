@@ -95,6 +95,25 @@ mod tests {
         }
     }
 
+    /// What is the same for all of them, connection and output, is left out after the first.
+    #[test]
+    fn help_is_as_agreed_on() {
+        let mut program = Program::command().term_width(80);
+        program.build();
+        let mut pages = String::new();
+        for command in program.get_subcommands_mut().filter(|c| !c.is_hide_set() && c.get_name() != "help") {
+            let help = command.render_help().to_string();
+            let shared =
+                pages.contains("Connection:\n").then(|| help.find("Connection:\n").zip(help.find("Examples:\n")));
+            let page = match shared.flatten() {
+                Some((from, to)) if from < to => format!("{}…\n\n{}", &help[..from], &help[to..]),
+                _ => help,
+            };
+            pages.push_str(&format!("$ logrun {} -h\n{page}\n", command.get_name()));
+        }
+        insta::assert_snapshot!("help", pages.lines().map(|l| l.trim_end().to_owned() + "\n").collect::<String>());
+    }
+
     #[test]
     fn the_words_fit_together() {
         Program::command().debug_assert();

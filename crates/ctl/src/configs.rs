@@ -17,11 +17,11 @@ use crate::session::{Session, about, block_on};
 
 const EXAMPLES: &str = "\
 Examples:
-  logrun configs describe orders                   all configs of a topic, with their source
-  logrun configs describe orders retention.ms      one of them, with what it means
-  logrun configs diff orders                       what is not the default
+  logrun configs describe orders               all of a topic, with their source
+  logrun configs describe orders retention.ms  one of them, with what it means
+  logrun configs diff orders                   what is not the default
   logrun configs set orders retention.ms=86400000 cleanup.policy=compact
-  logrun configs unset orders retention.ms         back to the default
+  logrun configs unset orders retention.ms     back to the default
   logrun configs set broker:1 log.cleaner.threads=2
   logrun configs set brokers log.retention.ms=3600000
 

@@ -19,10 +19,10 @@ use crate::time::span;
 
 const EXAMPLES: &str = "\
 Examples:
-  logrun groups                                  all of them, with state
-  logrun groups list --long                      with members and lag
-  logrun groups describe billing                 each partition's lag in records and seconds, and who has it
-  logrun groups reset billing --to-earliest      shows what would change, then asks
+  logrun groups                              all of them, with state
+  logrun groups list --long                  with members and lag
+  logrun groups describe billing             lag of each partition; members
+  logrun groups reset billing --to-earliest  shows what would change, then asks
   logrun groups reset billing --topic orders --to-time 2026-11-21T08:00 --yes
   logrun groups reset billing --ago 2h --dry-run
   logrun groups delete billing";
