@@ -53,6 +53,16 @@ impl Clock {
         tokio::time::sleep_until(self.0.start + at.0).await;
     }
 
+    /// Holds the calling thread, one that may wait for the disk, for `d`. `false`, at once, in a simulated world: there time
+    /// stands still while a thread waits.
+    pub fn hold(&self, d: Duration) -> bool {
+        let passes = self.0.simulated_wall_ms.is_none();
+        if passes {
+            std::thread::sleep(d);
+        }
+        passes
+    }
+
     /// Waits for `d`.
     pub async fn sleep(&self, d: Duration) {
         tokio::time::sleep(d).await;

@@ -142,7 +142,10 @@ impl Log {
         let active = self.active();
         let (shared, at) = (active.shared.clone(), active.size);
         let staged = self.tail.stage(group, at, now.monotonic, self.writer.is_some());
+        let pace = self.pace.clone();
+        let appending = pace.append();
         let written = self.write_group(&shared, at, staged.as_deref(), group);
+        drop(appending);
         if written.is_err() {
             self.tail.unstage(self.log_end_offset);
         }

@@ -13,6 +13,7 @@ use logrun_io::{Chunks, Io};
 use parking_lot::Mutex;
 
 use crate::cold::ColdReads;
+use crate::pace::Pace;
 use crate::tail::Runs;
 use crate::writer::Home;
 
@@ -28,6 +29,7 @@ struct Shared {
     budget_bytes: usize,
     journal_bytes: u64,
     homes: Mutex<BTreeMap<PathBuf, Arc<Home>>>,
+    paces: Mutex<BTreeMap<PathBuf, Arc<Pace>>>,
     chunks: Chunks,
     cold: ColdReads,
     holders: Mutex<Holders>,
@@ -76,6 +78,7 @@ impl TailCache {
             budget_bytes,
             journal_bytes,
             homes: Mutex::default(),
+            paces: Mutex::default(),
             cold: ColdReads::new(chunks.clone(), budget_bytes / COLD_SHARE),
             chunks,
             holders: Mutex::default(),
@@ -94,6 +97,17 @@ impl TailCache {
         let home = Arc::new(Home::new(io.clone(), self.0.chunks.clone(), dir.to_path_buf(), self.0.journal_bytes));
         homes.insert(dir.to_path_buf(), home.clone());
         Some(home)
+    }
+
+    /// The pace of cold reads in the directory `dir`.
+    pub(crate) fn pace(&self, io: &Io, dir: &Path) -> Arc<Pace> {
+        let mut paces = self.0.paces.lock();
+        if let Some(pace) = paces.get(dir) {
+            return pace.clone();
+        }
+        let pace = Arc::new(Pace::new(io.clock.clone()));
+        paces.insert(dir.to_path_buf(), pace.clone());
+        pace
     }
 
     /// How many bytes the chunks have that logs hold.

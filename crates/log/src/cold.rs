@@ -11,7 +11,7 @@
 //!
 //! Who reads on from an extent finds the next one there, or on its way: it was asked for when the one before it was first
 //! touched. Who reads at one place only causes no more to be read than was wanted. With many readers the extents are
-//! smaller. What was read longest ago goes first. Must never hold bytes behind the end of the log that a reader was
+//! smaller. What was read longest ago goes first. Beside appends all of it is at the pace of [`crate::pace`]. Must never hold bytes behind the end of the log that a reader was
 //! bounded by: they may not be whole yet.
 
 use std::collections::BTreeMap;
@@ -22,6 +22,7 @@ use bytes::Bytes;
 use logrun_io::{Chunk, Chunks, DIRECT_ALIGN_BYTES, LARGE_CHUNK_BYTES, SMALL_CHUNK_BYTES, Tasks};
 use parking_lot::{Condvar, Mutex};
 
+use crate::pace::Pace;
 use crate::segment::SegmentShared;
 
 /// The lengths of what is read ahead.
@@ -161,7 +162,7 @@ impl ColdReads {
     /// each other. `None` if the file can't be read past the page cache. May wait for the disk.
     pub fn read(
         &self,
-        tasks: Tasks,
+        (tasks, pace): (Tasks, &Arc<Pace>),
         segment: &Arc<SegmentShared>,
         at: u64,
         wanted: usize,
@@ -188,7 +189,7 @@ impl ColdReads {
                         Some(bytes) => self.ahead_bytes(bytes),
                         None => ((end - start) as usize).min(LARGE_CHUNK_BYTES),
                     };
-                    match self.read_extent(segment, (file, start), len, size)? {
+                    match self.read_extent((segment, pace), (file, start), len, size)? {
                         None => return Ok(None),
                         Some(bytes) if start + bytes.len() as u64 <= at => break,
                         Some(bytes) => {
@@ -203,7 +204,7 @@ impl ColdReads {
         if let Some(bytes) = before
             && at < size
         {
-            self.read_ahead(tasks, segment, file, at, self.ahead_bytes(bytes), size);
+            self.read_ahead((tasks, pace), segment, (file, at), self.ahead_bytes(bytes), size);
         }
         Ok(Some(pieces))
     }
@@ -226,7 +227,14 @@ impl ColdReads {
         AHEAD_BYTES.into_iter().rev().find(|b| *b <= share).unwrap_or(AHEAD_BYTES[0])
     }
 
-    fn read_ahead(&self, tasks: Tasks, segment: &Arc<SegmentShared>, file: u64, at: u64, len: usize, size: u64) {
+    fn read_ahead(
+        &self,
+        (tasks, pace): (Tasks, &Arc<Pace>),
+        segment: &Arc<SegmentShared>,
+        (file, at): Place,
+        len: usize,
+        size: u64,
+    ) {
         {
             let mut s = self.0.state.lock();
             if s.reading_ahead >= AHEAD_AT_ONCE || !matches!(s.find((file, at)), Some(Found::End(_))) {
@@ -234,11 +242,11 @@ impl ColdReads {
             }
             s.reading_ahead += 1;
         }
-        let (this, segment) = (self.clone(), segment.clone());
+        let (this, segment, pace) = (self.clone(), segment.clone(), pace.clone());
         tasks.detach(move || {
             let known = !matches!(this.0.state.lock().find((file, at)), Some(Found::End(_)));
             // Whoever wants it will hear of a failure: it's not kept.
-            if !known && let Err(e) = this.read_extent(&segment, (file, block_of(at)), len, size) {
+            if !known && let Err(e) = this.read_extent((&segment, &pace), (file, block_of(at)), len, size) {
                 tracing::debug!("reading ahead failed: {e}");
             }
             this.0.state.lock().reading_ahead -= 1;
@@ -248,7 +256,7 @@ impl ColdReads {
     /// Reads at most `len` bytes at `place` and keeps them. What is there already ends where the log did before.
     fn read_extent(
         &self,
-        segment: &Arc<SegmentShared>,
+        (segment, pace): (&Arc<SegmentShared>, &Pace),
         place: Place,
         len: usize,
         size: u64,
@@ -266,7 +274,7 @@ impl ColdReads {
             len
         };
         drop(shorter);
-        let read = self.fetch(segment, start, len);
+        let read = self.fetch((segment, pace), start, len);
         let mut freed = Vec::new();
         {
             let mut s = self.0.state.lock();
@@ -288,10 +296,16 @@ impl ColdReads {
     }
 
     /// Reads `len` bytes of the file, less at its end.
-    fn fetch(&self, segment: &Arc<SegmentShared>, start: u64, len: usize) -> io::Result<Option<(Chunk, usize)>> {
+    fn fetch(
+        &self,
+        (segment, pace): (&Arc<SegmentShared>, &Pace),
+        start: u64,
+        len: usize,
+    ) -> io::Result<Option<(Chunk, usize)>> {
         let Some(direct) = segment.file.direct()? else { return Ok(None) };
         let mut chunk = self.0.chunks.take(len.next_multiple_of(DIRECT_ALIGN_BYTES))?;
-        match chunk.fill(len.next_multiple_of(DIRECT_ALIGN_BYTES), |room| direct.read_at(start, room)) {
+        let read = |room: &mut [u8]| pace.read(room, |done, part| direct.read_at(start + done as u64, part));
+        match chunk.fill(len.next_multiple_of(DIRECT_ALIGN_BYTES), read) {
             Ok(n) => Ok(Some((chunk.chunk(), n.min(len)))),
             Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
                 segment.file.refuses_direct();
@@ -311,7 +325,7 @@ mod tests {
     use std::path::Path;
 
     use logrun_io::disk::{Disk, Fault, SimDisk};
-    use logrun_io::{Chunks, OpenMode, Random};
+    use logrun_io::{Chunks, Clock, OpenMode, Random};
     use logrun_model::Offset;
 
     use super::*;
@@ -321,6 +335,7 @@ mod tests {
     struct World {
         disk: SimDisk,
         cold: ColdReads,
+        pace: Arc<Pace>,
         segment: Arc<SegmentShared>,
         contents: Vec<u8>,
     }
@@ -332,12 +347,14 @@ mod tests {
         let file = disk.open(&segment.file.path(), OpenMode::Create).unwrap();
         let contents: Vec<u8> = (0..bytes).map(|i| (i / 7 + i / 4096) as u8).collect();
         file.write_all_at(0, &[io::IoSlice::new(&contents)]).unwrap();
-        World { disk, cold: ColdReads::new(Chunks::default(), BUDGET), segment, contents }
+        let pace = Arc::new(Pace::new(Clock::simulated(0)));
+        World { disk, cold: ColdReads::new(Chunks::default(), BUDGET), pace, segment, contents }
     }
 
     impl World {
         fn read(&self, at: usize, wanted: usize, size: usize) -> io::Result<Vec<u8>> {
-            let pieces = self.cold.read(Tasks::inline(), &self.segment, at as u64, wanted, size as u64)?;
+            let pieces =
+                self.cold.read((Tasks::inline(), &self.pace), &self.segment, at as u64, wanted, size as u64)?;
             Ok(pieces.unwrap().concat())
         }
     }
@@ -403,8 +420,8 @@ mod tests {
     fn a_file_system_that_refuses_is_asked_once() {
         let w = world(100_000);
         w.disk.refuse_direct(true);
-        assert!(w.cold.read(Tasks::inline(), &w.segment, 0, 10, 100).unwrap().is_none());
+        assert!(w.cold.read((Tasks::inline(), &w.pace), &w.segment, 0, 10, 100).unwrap().is_none());
         w.disk.refuse_direct(false);
-        assert!(w.cold.read(Tasks::inline(), &w.segment, 0, 10, 100).unwrap().is_none());
+        assert!(w.cold.read((Tasks::inline(), &w.pace), &w.segment, 0, 10, 100).unwrap().is_none());
     }
 }

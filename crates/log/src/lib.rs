@@ -25,6 +25,7 @@ mod log;
 mod lookup;
 mod names;
 mod open;
+mod pace;
 mod producers;
 mod read;
 mod recover;

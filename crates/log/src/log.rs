@@ -22,6 +22,7 @@ use crate::config::LogConfig;
 use crate::error::{IoContext, LogError};
 use crate::files::PartitionMetadata;
 use crate::names::{LOG_SUFFIX, PARTITION_METADATA, parse_segment_name, segment_path};
+use crate::pace::Pace;
 use crate::read::{LogSlices, ReadPlan, SegmentRef, Source};
 use crate::remove::Waiting;
 use crate::segment::{Segment, SegmentShared};
@@ -72,6 +73,8 @@ pub struct Log {
     pub(crate) sync: Arc<SyncState>,
     /// Where the directory has a journal.
     pub(crate) writer: Option<Arc<LogWriter>>,
+    /// Of the directory in which the log's own lies.
+    pub(crate) pace: Arc<Pace>,
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) offline: bool,
 }
@@ -260,7 +263,8 @@ impl Log {
         // The sealed segment before may be the floor only if the active one begins behind the offset.
         let first = if active.base_offset() <= from { self.sealed.len() } else { first };
         let active = SegmentRef { shared: active.shared.clone(), size: active.size };
-        Ok(plan(Source::Files { sealed: self.sealed.clone(), first, active, env: self.env.clone() }))
+        let (sealed, env, pace) = (self.sealed.clone(), self.env.clone(), self.pace.clone());
+        Ok(plan(Source::Files { sealed, first, active, env, pace }))
     }
 
     /// [`Self::plan_read`] and [`ReadPlan::run`] at once.

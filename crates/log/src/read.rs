@@ -11,6 +11,7 @@ use logrun_model::{Monotonic, Offset};
 
 use crate::error::{IoContext, LogError};
 use crate::log::LogEnv;
+use crate::pace::Pace;
 use crate::segment::SegmentShared;
 use crate::tail::TailSlices;
 use crate::walk::{SPAN_BYTES, Span};
@@ -46,6 +47,7 @@ pub(crate) enum Source {
         first: usize,
         active: SegmentRef,
         env: LogEnv,
+        pace: Arc<Pace>,
     },
 }
 
@@ -120,21 +122,21 @@ impl ReadPlan {
     /// written: what comes from the disk is checked against its CRC, what is still in memory need not be.
     pub fn run(mut self) -> Result<LogSlices, LogError> {
         let source = std::mem::replace(&mut self.source, Source::Memory(TailSlices::default()));
-        let (sealed, first, active, env) = match source {
+        let (sealed, first, active, disk) = match source {
             Source::Memory(t) => {
                 let next_offset = t.next_offset.unwrap_or(self.from);
                 return Ok(LogSlices { slices: t.slices, bytes: t.bytes, next_offset });
             }
-            Source::Files { sealed, first, active, env } => (sealed, first, active, env),
+            Source::Files { sealed, first, active, env, pace } => (sealed, first, active, (env, pace)),
         };
         self.max_bytes = self.max_bytes.min(READ_BYTES_MAX);
-        let now = env.io.clock.now();
+        let now = disk.0.io.clock.now();
         // A segment that compaction emptied has nothing at or after the offset; the next one may.
         for segment in sealed[first.min(sealed.len())..].iter().chain([&active]) {
             if segment.shared.base_offset >= self.upper_bound {
                 break;
             }
-            match self.read_segment(segment, &env, now) {
+            match self.read_segment(segment, &disk, now) {
                 Ok(None) => {}
                 Ok(Some(found)) => return Ok(found),
                 Err(e) => {
@@ -152,7 +154,12 @@ impl ReadPlan {
     }
 
     /// What `segment` has for the reader; `None` if all of it lies before.
-    fn read_segment(&self, segment: &SegmentRef, env: &LogEnv, now: Monotonic) -> Result<Option<LogSlices>, LogError> {
+    fn read_segment(
+        &self,
+        segment: &SegmentRef,
+        disk: &(LogEnv, Arc<Pace>),
+        now: Monotonic,
+    ) -> Result<Option<LogSlices>, LogError> {
         let shared = &segment.shared;
         // What the file lacks is in memory, and read from there.
         let size = shared.file.readable(segment.size);
@@ -160,7 +167,7 @@ impl ReadPlan {
         let mut at = shared.sparse(size)?.parts().0.lookup(self.from).1;
         let mut wanted = self.max_bytes.saturating_add(INDEX_GAP_BYTES);
         while at < size {
-            let window = read_window(segment, env, now, at, wanted, size)?;
+            let window = read_window(segment, disk, now, at, wanted, size)?;
             let ends_at = at + window.bytes as u64;
             if ends_at < size && window.bytes < wanted.min(SPAN_BYTES) {
                 return Err(corrupt(ends_at, "the file ends before the log does".to_owned()));
@@ -232,7 +239,7 @@ impl ReadPlan {
 /// Reads `wanted` bytes from `at` on: through the page cache if the file was written a moment ago, else past it.
 fn read_window(
     segment: &SegmentRef,
-    env: &LogEnv,
+    (env, pace): &(LogEnv, Arc<Pace>),
     now: Monotonic,
     at: u64,
     wanted: usize,
@@ -240,7 +247,7 @@ fn read_window(
 ) -> Result<Window, LogError> {
     let file = &segment.shared.file;
     if file.is_settled(now) {
-        match env.tail.cold().read(env.io.tasks, &segment.shared, at, wanted, size) {
+        match env.tail.cold().read((env.io.tasks, pace), &segment.shared, at, wanted, size) {
             Ok(Some(pieces)) => return Ok(Window::new(pieces)),
             Ok(None) => {}
             // Deleted; who has it open can still read it.
