@@ -145,18 +145,18 @@ impl Broker {
     /// Writes the checkpoint files, if they lack anything, and says whether they lack nothing now; a failure is logged.
     /// Waits for the disk.
     pub fn checkpoint(&self) -> bool {
-        let written = self.write_checkpoints();
+        let written = self.write_checkpoints(false);
         if let Err(e) = &written {
             error!("the checkpoints can't be written: {e}");
         }
         written.is_ok()
     }
 
-    fn write_checkpoints(&self) -> Result<(), DirsError> {
+    fn write_checkpoints(&self, last: bool) -> Result<(), DirsError> {
         let (start, point) = self.controller().checkpoints();
-        let mut last = self.checkpointed().lock();
+        let mut known = self.checkpointed().lock();
         let state = self.checkpoint_state(start, point);
-        if *last == Some(state) {
+        if *known == Some(state) && !last {
             return Ok(());
         }
         let image = self.image();
@@ -177,8 +177,8 @@ impl Broker {
             })
         });
         let all: Vec<_> = all.collect();
-        self.logs().write_checkpoints(&all, Some((&self.config().metadata_log_dir, start, point)))?;
-        *last = Some(state);
+        self.logs().write_checkpoints(&all, Some((&self.config().metadata_log_dir, start, point)), last)?;
+        *known = Some(state);
         Ok(())
     }
 
@@ -319,7 +319,7 @@ impl Broker {
         });
         let unclean: Vec<_> = unclean.collect();
         let written = self
-            .write_checkpoints()
+            .write_checkpoints(true)
             .and_then(|()| if clean { self.logs().write_clean_shutdown(self.epoch(), &unclean) } else { Ok(()) });
         match written {
             Ok(()) => info!(partitions = closed.len(), unchecked = unclean.len(), "closed"),

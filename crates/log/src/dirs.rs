@@ -5,13 +5,15 @@
 //! by itself. What stops the start is an error that names cause and remedy; a directory that the system
 //! refuses is left out as long as another one is there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hasher;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use logrun_io::Io;
-use logrun_io::disk::{DirLock, read_all, replace};
+use logrun_io::disk::{DirLock, read_all, replace, replace_unsynced};
 use logrun_model::{BrokerEpoch, DirectoryId, NodeId, Str, TopicPartition};
+use rustc_hash::FxHasher;
 use thiserror::Error;
 
 use crate::files::{
@@ -59,6 +61,8 @@ pub struct LogDir {
     /// Whether the directory works. One that failed is not used again before a new start.
     pub online: bool,
     partitions: usize,
+    /// What this process has last written to its checkpoint files: a hash of it, and whether it is on the device.
+    checkpoints: BTreeMap<String, (u64, bool)>,
     _lock: Box<dyn DirLock>,
 }
 
@@ -243,10 +247,28 @@ impl LogDirs {
         })
     }
 
-    /// Replaces a checkpoint file of directory `dir`. On the device when this returns.
-    pub fn write_checkpoint(&self, dir: usize, name: &str, checkpoint: &OffsetCheckpoint) -> Result<(), DirsError> {
-        let path = self.dirs[dir].path.join(name);
-        replace(&*self.io.disk, &path, &checkpoint.encode()).map_err(|e| failed("write", &path, e))
+    /// Replaces a checkpoint file of directory `dir`, unless it says that already. On the device when this returns if it is
+    /// to be `lasting`; else a power cut may leave an older one, or none that makes sense.
+    pub fn write_checkpoint(
+        &mut self,
+        dir: usize,
+        name: &str,
+        checkpoint: &OffsetCheckpoint,
+        lasting: bool,
+    ) -> Result<(), DirsError> {
+        let dir = &mut self.dirs[dir];
+        let contents = checkpoint.encode();
+        let mut hasher = FxHasher::default();
+        hasher.write(&contents);
+        let hash = hasher.finish();
+        if dir.checkpoints.get(name).is_some_and(|(there, lasts)| *there == hash && (*lasts || !lasting)) {
+            return Ok(());
+        }
+        let path = dir.path.join(name);
+        let replace = if lasting { replace } else { replace_unsynced };
+        replace(&*self.io.disk, &path, &contents).map_err(|e| failed("write", &path, e))?;
+        dir.checkpoints.insert(name.to_owned(), (hash, lasting));
+        Ok(())
     }
 
     /// The directory that a new partition goes to: the one online with the fewest.
@@ -328,7 +350,15 @@ fn take(io: &Io, path: &Path) -> Result<LogDir, DirsError> {
     let meta = read_all(&*io.disk, &file).map_err(|e| failed("read", &file, e))?;
     let meta = meta.map(|m| MetaProperties::decode(&m)).transpose();
     let meta = meta.map_err(|error| DirsError::Malformed { path: file, error })?;
-    Ok(LogDir { path: path.to_path_buf(), meta, clean_shutdown: false, online: true, partitions: 0, _lock: lock })
+    Ok(LogDir {
+        path: path.to_path_buf(),
+        meta,
+        clean_shutdown: false,
+        online: true,
+        partitions: 0,
+        checkpoints: BTreeMap::new(),
+        _lock: lock,
+    })
 }
 
 #[cfg(test)]
@@ -336,6 +366,7 @@ mod tests {
     use super::*;
     use crate::files::RECOVERY_POINT_CHECKPOINT;
     use crate::tests::support::World;
+    use logrun_io::Random;
     use logrun_model::Offset;
 
     fn paths() -> Vec<PathBuf> {
@@ -457,11 +488,23 @@ mod tests {
     #[test]
     fn checkpoints_survive_power_cuts() {
         let world = World::new(1);
-        let dirs = LogDirs::open(&world.io, &paths()).unwrap().dirs;
+        let mut dirs = LogDirs::open(&world.io, &paths()).unwrap().dirs;
         assert_eq!(dirs.read_checkpoint(0, RECOVERY_POINT_CHECKPOINT).unwrap(), OffsetCheckpoint::default());
         let mut c = OffsetCheckpoint::default();
         c.0.insert(TopicPartition::new("t", 0), Offset(5));
-        dirs.write_checkpoint(0, RECOVERY_POINT_CHECKPOINT, &c).unwrap();
-        assert_eq!(dirs.read_checkpoint(0, RECOVERY_POINT_CHECKPOINT).unwrap(), c);
+        dirs.write_checkpoint(0, RECOVERY_POINT_CHECKPOINT, &c, true).unwrap();
+        // What does not last costs no sync, what is there already nothing; but a lasting one is asked for.
+        let cost = |dirs: &mut LogDirs, name, lasting| {
+            let before = world.disk.counts().mutations;
+            dirs.write_checkpoint(0, name, &c, lasting).unwrap();
+            world.disk.counts().mutations - before
+        };
+        let costs = [(RECOVERY_POINT_CHECKPOINT, true), ("other", false), ("other", false), ("other", true)]
+            .map(|(name, lasting)| cost(&mut dirs, name, lasting));
+        assert_eq!(costs, [0, 4, 0, 6]);
+        world.disk.crash(&Random::from_seed(1));
+        for name in [RECOVERY_POINT_CHECKPOINT, "other"] {
+            assert_eq!(dirs.read_checkpoint(0, name).unwrap(), c);
+        }
     }
 }

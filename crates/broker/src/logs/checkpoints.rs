@@ -26,10 +26,15 @@ pub struct Checkpointed {
 impl Logs {
     /// Writes the checkpoint files of every directory. `metadata` is the metadata log's directory, log start and recovery
     /// point. Waits for the disk. What is not named counts as zero, here as in Kafka.
+    ///
+    /// A file that would say what it says is not written. High watermarks change all the time and can be done without, since
+    /// a leader finds its own: they are brought to the device only at `last`, when the process ends. Each sync is a commit of
+    /// the file system's journal, behind which appends wait for milliseconds.
     pub fn write_checkpoints(
         &self,
         partitions: &[Checkpointed],
         metadata: Option<(&PathBuf, Offset, Offset)>,
+        last: bool,
     ) -> Result<(), DirsError> {
         #[derive(Default)]
         struct Files {
@@ -56,8 +61,12 @@ impl Logs {
                 }
             }
         }
-        let dirs = self.dirs.lock();
-        for (i, dir) in dirs.dirs().iter().enumerate().filter(|(_, d)| d.online) {
+        let mut dirs = self.dirs.lock();
+        for i in 0..dirs.dirs().len() {
+            let dir = &dirs.dirs()[i];
+            if !dir.online {
+                continue;
+            }
             let mut files = files.remove(&i).unwrap_or_default();
             if let Some((path, start, point)) = metadata
                 && *path == dir.path
@@ -66,11 +75,15 @@ impl Logs {
                 files.recovery.0.insert(name.clone(), point);
                 files.starts.0.insert(name, start);
             }
-            dirs.write_checkpoint(i, RECOVERY_POINT_CHECKPOINT, &files.recovery)
-                .and_then(|()| dirs.write_checkpoint(i, LOG_START_OFFSET_CHECKPOINT, &files.starts))
-                .and_then(|()| dirs.write_checkpoint(i, HIGH_WATERMARK_CHECKPOINT, &files.high))
-                .and_then(|()| dirs.write_checkpoint(i, CLEANER_OFFSET_CHECKPOINT, &files.first_dirty))
-                .inspect_err(|e| self.directories[i].saw_dirs_error(e))?;
+            for (name, file, lasting) in [
+                (RECOVERY_POINT_CHECKPOINT, &files.recovery, true),
+                (LOG_START_OFFSET_CHECKPOINT, &files.starts, true),
+                (HIGH_WATERMARK_CHECKPOINT, &files.high, last),
+                (CLEANER_OFFSET_CHECKPOINT, &files.first_dirty, true),
+            ] {
+                let written = dirs.write_checkpoint(i, name, file, lasting);
+                written.inspect_err(|e| self.directories[i].saw_dirs_error(e))?;
+            }
         }
         Ok(())
     }

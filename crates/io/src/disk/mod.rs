@@ -10,7 +10,7 @@ mod sim;
 use std::fmt::Debug;
 use std::io;
 use std::io::IoSlice;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use real::RealDisk;
@@ -131,19 +131,35 @@ pub fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(buf))
 }
 
+/// Replaces a small file, of which a killed process leaves the old contents or the new. A power cut may leave either, or
+/// something that makes no sense: for what can be done without. Waits for no device, and makes nobody else wait for one.
+pub fn replace_unsynced(disk: &dyn Disk, path: &Path, contents: &[u8]) -> io::Result<()> {
+    let tmp = beside(path);
+    write_new(disk, &tmp, contents)?;
+    disk.rename(&tmp, path)
+}
+
 /// Replaces a small file so that a crash leaves the old contents or the new, never a mixture:
 /// a temporary file beside it, sync, rename, sync of the directory.
 pub fn replace(disk: &dyn Disk, path: &Path, contents: &[u8]) -> io::Result<()> {
-    let mut tmp = path.as_os_str().to_owned();
-    tmp.push(".tmp");
-    let tmp = Path::new(&tmp);
-    let file = disk.open(tmp, OpenMode::Create)?;
-    file.set_len(0)?;
-    file.write_all_at(0, &[IoSlice::new(contents)])?;
-    file.sync_data()?;
-    disk.rename(tmp, path)?;
+    let tmp = beside(path);
+    write_new(disk, &tmp, contents)?.sync_data()?;
+    disk.rename(&tmp, path)?;
     match path.parent() {
         Some(dir) => disk.sync_dir(dir),
         None => Ok(()),
     }
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut tmp = path.as_os_str().to_owned();
+    tmp.push(".tmp");
+    tmp.into()
+}
+
+fn write_new(disk: &dyn Disk, path: &Path, contents: &[u8]) -> io::Result<Arc<dyn File>> {
+    let file = disk.open(path, OpenMode::Create)?;
+    file.set_len(0)?;
+    file.write_all_at(0, &[IoSlice::new(contents)])?;
+    Ok(file)
 }
