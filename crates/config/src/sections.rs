@@ -53,6 +53,7 @@ option_struct! {
         high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms",
         cache_bytes: i64 = "logrun.cache.bytes",
         journal_bytes: i64 = "logrun.journal.bytes",
+        write_gather_bytes: i64 = "logrun.write.gather.bytes",
         disk_reserve_bytes: i64 = "logrun.disk.reserve.bytes",
         dir_failure_timeout_ms: i64 = "log.dir.failure.timeout.ms",
         alter_dirs_threads: Option<i32> = "num.replica.alter.log.dirs.threads",

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use logrun_io::Disk;
 use logrun_io::disk::read_all;
 use logrun_log::{
-    CLEAN_SHUTDOWN_FILE, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, META_PROPERTIES, MalformedFile,
-    MetaProperties, OffsetCheckpoint, PartitionDir, RECOVERY_POINT_CHECKPOINT, parse_dir_name,
+    CLEAN_SHUTDOWN_FILE, HIGH_WATERMARK_CHECKPOINT, JOURNAL_PREFIX, LOG_START_OFFSET_CHECKPOINT, META_PROPERTIES,
+    MalformedFile, MetaProperties, OffsetCheckpoint, PartitionDir, RECOVERY_POINT_CHECKPOINT, parse_dir_name,
 };
 use logrun_model::{Offset, TopicPartition};
 
@@ -40,6 +40,16 @@ pub struct LogDirectory {
     pub partitions: Vec<PartitionDir>,
     /// Names of directories that are no partition's.
     pub foreign: Vec<String>,
+    /// A process with `logrun.journal.bytes` was killed, or runs: what was appended last may be in its journal only.
+    pub journal: bool,
+}
+
+/// Whether the log directory at `path` has a journal, which the next start brings to the partitions' files.
+///
+/// # Errors
+/// It can't be listed.
+pub fn has_journal(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
+    Ok(disk.list(path)?.iter().any(|e| !e.is_dir && e.name.starts_with(JOURNAL_PREFIX)))
 }
 
 impl LogDirectory {
@@ -55,6 +65,7 @@ impl LogDirectory {
             checkpoints: BTreeMap::new(),
             partitions: Vec::new(),
             foreign: Vec::new(),
+            journal: has_journal(disk, path)?,
         };
         for name in CHECKPOINTS {
             if let Some(bytes) = read_all(disk, &path.join(name))? {

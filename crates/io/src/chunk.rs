@@ -32,7 +32,10 @@ pub const SMALL_CHUNK_BYTES: usize = BLOCK_BYTES[0];
 /// Chunks begin at multiples of this, the unit of writes past the page cache.
 pub const CHUNK_ALIGN_BYTES: usize = 4096;
 /// How many regions are kept for the next user instead of being given back.
-const FREE_REGIONS_MAX: usize = 32;
+const FREE_REGIONS_MAX: usize = 128;
+/// Beyond so many the system may take their memory if it's short of it, and only then: to touch fresh memory again
+/// costs ten times the copy into it.
+const FREE_REGIONS_FIRM: usize = 32;
 
 /// A mapping of the system's memory.
 #[derive(Debug)]
@@ -72,6 +75,12 @@ impl Region {
         let advice = if huge { Advice::LinuxHugepage } else { Advice::LinuxNoHugepage };
         // SAFETY: the range is a mapping of ours, and this advice changes no contents.
         let _ = unsafe { rustix::mm::madvise(self.start.as_ptr().cast(), self.bytes, advice) };
+    }
+
+    /// Lets the system have the memory when it needs it. What is in it is of no meaning from now on.
+    fn offer(&self) {
+        // SAFETY: the range is a mapping of ours of which no block is lent; it may read as zeros from now on.
+        let _ = unsafe { rustix::mm::madvise(self.start.as_ptr().cast(), self.bytes, Advice::LinuxFree) };
     }
 }
 
@@ -192,6 +201,9 @@ impl Chunks {
                 }
             }
             if empty && pool.free.len() < FREE_REGIONS_MAX {
+                if pool.free.len() >= FREE_REGIONS_FIRM {
+                    region.offer();
+                }
                 pool.free.push(region.clone());
             }
         }

@@ -3,6 +3,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::time::Duration;
+
+use crate::Clock;
 
 use tokio::task::AbortHandle;
 
@@ -117,6 +120,20 @@ impl Tasks {
             Ok(runtime) if self.inline => self.note(runtime.spawn(async move { work() }).abort_handle()),
             Ok(runtime) => drop(runtime.spawn_blocking(work)),
             Err(_) => work(),
+        }
+    }
+
+    /// Runs `work`, which waits for nothing, after `delay`. Where no runtime is, as in a unit test, it is never run.
+    pub fn detach_after<W>(&self, clock: &Clock, delay: Duration, work: W)
+    where
+        W: FnOnce() + Send + 'static,
+    {
+        let clock = clock.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                clock.sleep(delay).await;
+                work();
+            });
         }
     }
 

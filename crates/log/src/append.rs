@@ -16,6 +16,7 @@ use crate::log::Log;
 use crate::segment::SegmentShared;
 use crate::sync::Durable;
 use crate::tail::Piece;
+use crate::writer::Terms;
 
 /// What an append did.
 #[derive(Debug)]
@@ -41,23 +42,25 @@ impl Log {
     /// and the directory should go offline. If the batches are more than a segment holds, those of earlier
     /// segments stay appended when a later one fails; the log end offset tells.
     pub fn append(&mut self, batches: &[PreparedBatch], now: Now) -> Result<Appended, LogError> {
-        self.append_groups(batches, None, now)
+        self.append_groups(batches, None, false, now)
     }
 
-    /// As [`Self::append`], with the changes to the producers' state that the append plan has prepared.
+    /// As [`Self::append`], with the changes to the producers' state that the append plan has prepared. What is large is
+    /// gathered and written beside the caller, who waits for `durable`.
     pub fn append_prepared(
         &mut self,
         batches: &[PreparedBatch],
         update: ProducerUpdate,
         now: Now,
     ) -> Result<Appended, LogError> {
-        self.append_groups(batches, Some(update), now)
+        self.append_groups(batches, Some(update), true, now)
     }
 
-    fn append_groups(
+    pub(crate) fn append_groups(
         &mut self,
         batches: &[PreparedBatch],
         update: Option<ProducerUpdate>,
+        may_wait: bool,
         now: Now,
     ) -> Result<Appended, LogError> {
         self.check_online()?;
@@ -80,7 +83,7 @@ impl Log {
             // What was prepared is of the whole append, so it can only be taken with the whole.
             let group_update = if n == batches.len() { update.take() } else { None };
             appended.rolled |= self.maybe_roll(group, now)?;
-            appended.bytes += self.append_group(group, group_update, now)?;
+            appended.bytes += self.append_group(group, group_update, may_wait, now)?;
             rest = later;
         }
         let unflushed = self.log_end_offset.distance_from(self.recovery_point.max(self.flush_asked));
@@ -89,6 +92,10 @@ impl Log {
         {
             self.flush_asked = self.log_end_offset;
             appended.durable = self.durable();
+        } else if self.config.durability == Durability::Write
+            && let Some(writer) = &self.writer
+        {
+            appended.durable = writer.written(self.log_end_offset);
         }
         Ok(appended)
     }
@@ -136,21 +143,23 @@ impl Log {
         &mut self,
         group: &[PreparedBatch],
         update: Option<ProducerUpdate>,
+        may_wait: bool,
         now: Now,
     ) -> Result<usize, LogError> {
         let last = group.last().expect("a group has a batch").header();
         let active = self.active();
         let (shared, at) = (active.shared.clone(), active.size);
-        let staged = self.tail.stage(group, at, now.monotonic, self.writer.is_some());
+        let bytes = group.iter().map(PreparedBatch::size_in_bytes).sum();
+        let needed = self.writer.as_ref().is_some_and(|w| w.wants_chunk(bytes));
+        let staged = self.tail.stage(group, at, now.monotonic, needed);
         let pace = self.pace.clone();
         let appending = pace.append();
-        let written = self.write_group(&shared, at, staged.as_deref(), group);
+        let written = self.write_group(&shared, at, staged.as_deref(), group, may_wait);
         drop(appending);
         if written.is_err() {
             self.tail.unstage(self.log_end_offset);
         }
-        let journaled = written?;
-        let mut bytes = 0;
+        let queued = written?;
         for b in group {
             let h = b.header();
             let active = self.active_mut();
@@ -160,12 +169,11 @@ impl Log {
                 self.offline = true;
             }
             noted?;
-            bytes += b.size_in_bytes();
             self.assign_epoch_start(h.partition_leader_epoch, h.base_offset);
         }
         self.log_end_offset = last.next_offset();
         self.bytes_since_snapshot += bytes as u64;
-        if !journaled {
+        if !queued {
             shared.file.wrote_buffered(now.monotonic);
             self.tail.written_mark().set(self.log_end_offset);
             self.sync.wrote(&shared, self.log_end_offset);
@@ -182,22 +190,24 @@ impl Log {
         Ok(bytes)
     }
 
-    /// Writes batches to the journal, or else to the segment's file; says whether it was the journal.
+    /// Gives batches to the writer, or else writes them to the segment's file; says whether the writer took them.
     fn write_group(
         &mut self,
         shared: &Arc<SegmentShared>,
         at: u64,
         staged: Option<&[Piece]>,
         group: &[PreparedBatch],
+        may_wait: bool,
     ) -> Result<bool, LogError> {
         if let Some(writer) = &self.writer {
-            let promised = self.config.promises_sync();
+            let in_memory = self.config.durability == Durability::Memory;
+            let terms = Terms { promised: self.config.promises_sync(), may_wait, in_memory };
             if let Some(pieces) = staged
-                && writer.append(shared, pieces, group, promised)?
+                && writer.append(shared, pieces, group, terms)?
             {
                 return Ok(true);
             }
-            writer.flush(true)?;
+            writer.flush()?;
             writer.wrote_past_the_journal();
         }
         let path = || shared.file.path();

@@ -13,12 +13,29 @@ use logrun_io::{Chunks, Io};
 use parking_lot::Mutex;
 
 use crate::cold::ColdReads;
+use crate::home::Home;
 use crate::pace::Pace;
 use crate::tail::Runs;
-use crate::writer::Home;
 
 /// At most this part of the budget is for those who read what is in no memory; what they don't take is the newest data's.
 const COLD_SHARE: usize = 4;
+
+/// How what is appended gets to the disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Writing {
+    /// `logrun.journal.bytes`: the size of each directory's journal; with 0 there is none. [`crate::LogDirs`] brings the
+    /// logs to where a journal ends: they must not be opened before.
+    pub journal_bytes: u64,
+    /// `logrun.write.gather.bytes`: appends of at least so many bytes are gathered and written beside who appends.
+    pub gather_bytes: usize,
+}
+
+impl Default for Writing {
+    /// Every append goes to its segment's file at once.
+    fn default() -> Self {
+        Self { journal_bytes: 0, gather_bytes: usize::MAX }
+    }
+}
 
 /// The cache of one process. Clones are the same cache.
 #[derive(Clone, Debug)]
@@ -27,7 +44,7 @@ pub struct TailCache(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     budget_bytes: usize,
-    journal_bytes: u64,
+    writing: Writing,
     homes: Mutex<BTreeMap<PathBuf, Arc<Home>>>,
     paces: Mutex<BTreeMap<PathBuf, Arc<Pace>>>,
     chunks: Chunks,
@@ -66,17 +83,15 @@ impl Holders {
 impl TailCache {
     /// A cache of at most `budget_bytes` of chunks; with 0 nothing is kept for readers.
     pub fn new(budget_bytes: usize) -> Self {
-        Self::with_journals(budget_bytes, 0)
+        Self::with_writing(budget_bytes, Writing::default())
     }
 
-    /// As [`Self::new`], for logs that are written by way of a journal of `journal_bytes` in each of their directories
-    /// (`logrun.journal.bytes`); with 0 every append goes to its segment's file at once. [`crate::LogDirs`] brings the
-    /// logs to where a journal ends: they must not be opened before.
-    pub fn with_journals(budget_bytes: usize, journal_bytes: u64) -> Self {
+    /// As [`Self::new`], for logs that are written as `writing` says.
+    pub fn with_writing(budget_bytes: usize, writing: Writing) -> Self {
         let chunks = Chunks::default();
         Self(Arc::new(Shared {
             budget_bytes,
-            journal_bytes,
+            writing,
             homes: Mutex::default(),
             paces: Mutex::default(),
             cold: ColdReads::new(chunks.clone(), budget_bytes / COLD_SHARE),
@@ -85,18 +100,20 @@ impl TailCache {
         }))
     }
 
-    /// What the logs in the directory `dir` share for writing; `None` if there is no journal.
-    pub(crate) fn home(&self, io: &Io, dir: &Path) -> Option<Arc<Home>> {
-        if self.0.journal_bytes == 0 {
-            return None;
-        }
+    /// What the logs in the directory `dir` share for writing.
+    pub(crate) fn home(&self, io: &Io, dir: &Path) -> Arc<Home> {
         let mut homes = self.0.homes.lock();
         if let Some(home) = homes.get(dir) {
-            return Some(home.clone());
+            return home.clone();
         }
-        let home = Arc::new(Home::new(io.clone(), self.0.chunks.clone(), dir.to_path_buf(), self.0.journal_bytes));
+        let home = Arc::new(Home::new(io.clone(), self.0.chunks.clone(), dir.to_path_buf(), self.0.writing));
         homes.insert(dir.to_path_buf(), home.clone());
-        Some(home)
+        home
+    }
+
+    /// How many bytes appended to the logs in the directory `dir` are not in their files yet: they will take room there.
+    pub fn waiting_bytes(&self, dir: &Path) -> u64 {
+        self.0.homes.lock().get(dir).map_or(0, |home| home.waiting_bytes())
     }
 
     /// The pace of cold reads in the directory `dir`.

@@ -19,6 +19,7 @@ mod error;
 mod files;
 mod flush;
 mod future;
+mod home;
 mod index;
 mod journal;
 mod log;
@@ -38,11 +39,12 @@ mod swap;
 mod sync;
 mod tail;
 mod truncate;
+mod unwritten;
 mod walk;
 mod writer;
 
 pub use append::Appended;
-pub use cache::TailCache;
+pub use cache::{TailCache, Writing};
 pub use compact::{
     Compaction, CompactionLimits, CompactionNeed, CompactionReport, RecordCounts, Replaced, Replacement, Step,
 };
@@ -55,6 +57,7 @@ pub use files::{
     RECOVERY_POINT_CHECKPOINT,
 };
 pub use index::{AbortedTxn, OffsetIndex, TimeIndex, TimestampOffset, TxnIndex};
+pub use journal::JOURNAL_PREFIX;
 pub use log::{Log, LogEnv};
 pub use lookup::{FoundTimestamp, TimestampPlan};
 pub use names::{

@@ -268,9 +268,8 @@ fn empty_log(
     let start = state.log_start_offset;
     let tail = Tail::new(env.tail.clone());
     let sync = Arc::new(SyncState::new(env.io.disk.clone(), env.io.tasks, start, start));
-    let parent = dir.parent().unwrap_or(Path::new(""));
-    let pace = env.tail.pace(&env.io, parent);
-    let home = env.tail.home(&env.io, parent);
+    let pace = env.tail.pace(&env.io, dir.parent().unwrap_or(Path::new("")));
+    let home = dir.parent().map(|parent| env.tail.home(&env.io, parent));
     let writer = home.map(|home| {
         let name = dir.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         Arc::new(LogWriter::new(home, sync.clone(), tail.written_mark(), name))

@@ -149,7 +149,7 @@ impl Log {
     /// everything from now on, and the files go when the removal is run, after `file.delete.delay.ms`.
     pub fn delete(&mut self, name: &str) -> Result<Removals, LogError> {
         if let Some(writer) = &self.writer {
-            writer.abandon(LogError::Offline { dir: self.dir.clone() });
+            writer.abandon();
         }
         self.rename_files(name)?;
         self.offline = true;

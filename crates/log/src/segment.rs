@@ -126,10 +126,12 @@ impl SegmentShared {
                 return Ok((offset, time));
             }
         }
-        if size > 0 {
-            tracing::info!(segment = %self.file.path().display(), "building the indexes of a segment again");
-        }
         let mut builder = IndexBuilder::new(self.base_offset, self.index_interval_bytes);
+        if size == 0 {
+            // Not even a look at the file, which would wait for what is to be written to it.
+            return Ok(builder.finish());
+        }
+        tracing::info!(segment = %self.file.path().display(), "building the indexes of a segment again");
         let mut walker = self.headers(0, size)?;
         while let Some(span) = walker.next_span().map_err(|e| self.walk_error(e))? {
             builder.add(&span);
@@ -404,6 +406,10 @@ impl Segment {
             let (offset, time) = sparse.parts();
             (time.last(), offset.last().1)
         };
+        if from >= self.size {
+            // Nothing to look at, nor to wait for in a file that is yet to be written.
+            return Ok(max);
+        }
         // Batches behind the last index entry may be later than the last time index entry.
         let mut walker = self.shared.headers(from, self.size)?;
         while let Some(span) = walker.next_span().map_err(|e| self.shared.walk_error(e))? {

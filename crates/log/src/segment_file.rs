@@ -73,7 +73,7 @@ impl SegmentFile {
 
     fn write_queued(&self) -> io::Result<()> {
         let writer = self.state.lock().queued.as_ref().map(|(w, _)| w.clone());
-        writer.map_or(Ok(()), |w| w.flush(true)).map_err(|e| match e {
+        writer.map_or(Ok(()), |w| w.flush()).map_err(|e| match e {
             LogError::DiskFull { .. } => io::ErrorKind::StorageFull.into(),
             e => io::Error::other(e),
         })

@@ -212,7 +212,7 @@ impl SyncState {
         }
         let this = self.clone();
         let work = move || {
-            writer.map_or(Ok(()), |w| w.flush(true))?;
+            writer.map_or(Ok(()), |w| w.flush())?;
             this.sync_now()
         };
         self.tasks.blocking(work).await
@@ -246,7 +246,7 @@ pub struct Flushed {
 impl FlushPlan {
     /// Syncs batches, indexes and names.
     pub fn run(self) -> Result<Flushed, LogError> {
-        self.writer.map_or(Ok(()), |w| w.flush(true))?;
+        self.writer.map_or(Ok(()), |w| w.flush())?;
         for path in &self.files {
             self.sync.sync_path(path)?;
         }

@@ -1,51 +1,39 @@
-//! The writer of a log: appends go to the directory's journal at once and to the segments' files in large writes.
+//! The writer of a log: what brings appends to the segments' files in large writes, past the page cache if it can.
 //!
-//! What is not in the files yet is queued here, as pieces of the log's chunks, and readers have it from there
-//! ([`crate::tail`]). It is written when there is much of it, past the page cache if the file system can; when the
-//! journal needs its room; and before anybody looks at a segment's file ([`crate::segment_file`]). The partition's lock is
-//! not held meanwhile. What the device has no room for stays queued: appends are refused until it has.
+//! | an append | is queued | counts as written | the files get it |
+//! |---|---|---|---|
+//! | large, or behind one that is queued | yes | when its segment's file has it | as soon as the device is free |
+//! | small, with a journal | yes | when the journal has it | when there is much of it, or the journal needs its room |
+//! | small, without | no | at once | at once, through the page cache |
+//! | under `logrun.durability=memory` | yes | at once | a moment later |
+//!
+//! What is queued are pieces of the log's chunks, and readers have it from there ([`crate::tail`]). It is also written before
+//! anybody looks at a segment's file ([`crate::segment_file`]). The partition's lock is not held meanwhile. What the
+//! device has no room for stays queued: appends are refused until it has.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use logrun_io::{Chunks, DIRECT_ALIGN_BYTES, Io};
 use logrun_model::{Offset, TopicId};
 use logrun_record::PreparedBatch;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
-use crate::direct::{blocks, clipped};
-use crate::error::{IoContext, LogError};
-use crate::journal::{Journal, Mark, Target};
+use crate::direct::clipped;
+use crate::error::LogError;
+use crate::home::Home;
+use crate::journal::{Mark, Target};
 use crate::segment::SegmentShared;
 use crate::sync::{Durable, SyncState};
 use crate::tail::{Piece, WrittenMark};
+use crate::unwritten::{Unwritten, take_group, write};
 
 /// So much of a log is written at once.
 const FLUSH_BYTES: usize = 1 << 20;
-/// The most that is written at once.
-const FLUSH_BYTES_MAX: usize = 4 << 20;
-/// From this size on a write past the page cache costs less than one into it (measured: they meet at 160 KiB).
-const DIRECT_BYTES_MIN: u64 = 256 << 10;
-
-/// What the logs of one directory share: the journal, and threads that write.
-#[derive(Debug)]
-pub(crate) struct Home {
-    io: Io,
-    chunks: Chunks,
-    journal: Arc<Journal>,
-    /// The file system can't write past the page cache.
-    direct_refused: AtomicBool,
-    next_id: AtomicU64,
-}
-
-impl Home {
-    pub fn new(io: Io, chunks: Chunks, dir: std::path::PathBuf, journal_bytes: u64) -> Self {
-        let journal = Arc::new(Journal::new(io.clone(), dir, journal_bytes));
-        Self { io, chunks, journal, direct_refused: AtomicBool::new(false), next_id: AtomicU64::new(0) }
-    }
-}
+/// What need not be written before it counts as done waits so long for more.
+const MEMORY_DELAY: Duration = Duration::from_millis(5);
 
 /// The writer of one log.
 #[derive(Debug)]
@@ -66,9 +54,13 @@ struct State {
     topic_id: Option<TopicId>,
     /// In the order of the appends.
     queue: VecDeque<Unwritten>,
+    /// Until the files have it, that is while it's being written too.
     queued_bytes: usize,
-    /// A thread will look at the queue.
-    scheduled: bool,
+    /// The part of it that no journal has.
+    gathered_bytes: usize,
+    wake: Wake,
+    /// Those who wait until the files have everything below an offset, in its order.
+    waiters: VecDeque<(Offset, oneshot::Sender<Result<(), LogError>>)>,
     /// The latest entry in the journal.
     last: Option<Mark>,
     last_sequence: u64,
@@ -81,40 +73,36 @@ struct State {
     failed: Option<LogError>,
 }
 
-/// Appended batches on their way to a segment's file.
-#[derive(Debug)]
-struct Unwritten {
-    shared: Arc<SegmentShared>,
-    /// They follow each other in the file.
-    pieces: Vec<Piece>,
-    /// Where appends end, in the file and in the log.
-    ends: VecDeque<(u64, Offset)>,
-    journal_sequence: u64,
+/// Whether somebody will look at the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wake {
+    No,
+    Later,
+    Now,
 }
 
-impl Unwritten {
-    fn position(&self) -> u64 {
-        self.pieces.first().map_or(0, |p| p.position)
-    }
-
-    fn end_position(&self) -> u64 {
-        self.pieces.last().map_or(0, Piece::end_position)
-    }
-
-    fn bytes(&self) -> usize {
-        (self.end_position() - self.position()) as usize
-    }
+/// How an append may be taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// A power cut must not take it once it's acknowledged.
+    pub promised: bool,
+    /// The caller waits for [`LogWriter::written`] before it acknowledges.
+    pub may_wait: bool,
+    /// It is acknowledged before it's written.
+    pub in_memory: bool,
 }
 
 impl LogWriter {
     pub fn new(home: Arc<Home>, sync: Arc<SyncState>, written: WrittenMark, name: String) -> Self {
-        let id = home.next_id.fetch_add(1, Ordering::Relaxed);
+        let id = home.next_id();
         let state = State {
             name,
             topic_id: None,
             queue: VecDeque::new(),
             queued_bytes: 0,
-            scheduled: false,
+            gathered_bytes: 0,
+            wake: Wake::No,
+            waiters: VecDeque::new(),
             last: None,
             last_sequence: 0,
             covered: false,
@@ -138,8 +126,13 @@ impl LogWriter {
         self.state.lock().topic_id = Some(topic_id);
     }
 
-    /// Takes batches, which lie in memory as `pieces`, to the journal. `false` if they must go to the segment's file at
-    /// once, before which the caller calls [`Self::flush`] and [`Self::wrote_past_the_journal`].
+    /// Whether an append of `bytes` is written from a chunk, which it therefore must be copied to.
+    pub fn wants_chunk(&self, bytes: usize) -> bool {
+        self.home.journal.is_some() || self.home.gathers(bytes) || self.state.lock().queued_bytes > 0
+    }
+
+    /// Takes batches, which lie in memory as `pieces`. `false` if they must go to the segment's file at once, before which
+    /// the caller calls [`Self::flush`] and [`Self::wrote_past_the_journal`].
     ///
     /// # Errors
     /// [`LogError::DiskFull`] while what was taken before has no room; the failure of an earlier write.
@@ -148,38 +141,79 @@ impl LogWriter {
         shared: &Arc<SegmentShared>,
         pieces: &[Piece],
         batches: &[PreparedBatch],
-        promised: bool,
+        terms: Terms,
     ) -> Result<bool, LogError> {
         let (Some(first), Some(last)) = (pieces.first(), batches.last()) else { return Ok(true) };
+        let bytes = pieces.iter().map(|p| p.end - p.start).sum::<usize>();
+        let end = (pieces[pieces.len() - 1].end_position(), last.header().next_offset());
         let mut guard = self.state.lock();
         let s = &mut *guard;
-        if let Some(e) = s.failed.as_ref().or(s.full.as_ref()) {
-            let (e, again) = (e.clone(), s.failed.is_none() && !std::mem::replace(&mut s.scheduled, true));
+        if let Some(e) = &s.failed {
+            return Err(e.clone());
+        }
+        if let Some(e) = s.full.clone() {
             drop(guard);
-            if again {
-                self.schedule();
-            }
+            self.wake(Wake::Now);
             return Err(e);
         }
-        let Some(topic_id) = s.topic_id else { return Ok(false) };
-        let target =
-            Target { name: &s.name, topic_id, segment: shared.base_offset, position: first.position, promised };
+        let gathered = terms.may_wait && (terms.in_memory || s.gathered_bytes > 0 || self.home.gathers(bytes));
+        if gathered && self.home.has_room() {
+            s.covered = false;
+            s.uncovered += 1;
+            s.gathered_bytes += bytes;
+            self.enqueue(s, shared, pieces, (bytes, end), None);
+            let wake = if terms.in_memory && s.queued_bytes < FLUSH_BYTES { Wake::Later } else { Wake::Now };
+            drop(guard);
+            self.wake(wake);
+            return Ok(true);
+        }
+        let (Some(topic_id), Some(journal)) = (s.topic_id, &self.home.journal) else { return Ok(false) };
+        let target = Target {
+            name: &s.name,
+            topic_id,
+            segment: shared.base_offset,
+            position: first.position,
+            promised: terms.promised,
+        };
         let payload: Vec<_> = pieces.iter().map(|p| IoSlice::new(p.bytes())).collect();
         let headers = batches.iter().map(|b| b.segments()[0]);
-        let Some(mark) = self.home.journal.append(self, &target, &payload, headers) else {
+        let Some(mark) = journal.append(self, &target, &payload, headers) else {
             drop(guard);
-            self.home.journal.make_room();
+            journal.make_room();
             return Ok(false);
         };
         s.last = Some(mark);
-        if !promised {
+        if !terms.promised {
             s.covered = false;
             s.uncovered += 1;
         }
-        let end = (pieces[pieces.len() - 1].end_position(), last.header().next_offset());
-        s.queued_bytes += pieces.iter().map(|p| p.end - p.start).sum::<usize>();
+        self.enqueue(s, shared, pieces, (bytes, end), Some(mark.sequence));
+        let much = s.queued_bytes >= FLUSH_BYTES;
+        // Once for each of the journal's files is enough.
+        let begun = s.last_sequence != mark.sequence;
+        s.last_sequence = mark.sequence;
+        drop(guard);
+        if begun {
+            journal.make_room();
+        }
+        if much {
+            self.wake(Wake::Now);
+        }
+        Ok(true)
+    }
+
+    fn enqueue(
+        self: &Arc<Self>,
+        s: &mut State,
+        shared: &Arc<SegmentShared>,
+        pieces: &[Piece],
+        (bytes, end): (usize, (u64, Offset)),
+        journal_sequence: Option<u64>,
+    ) {
+        s.queued_bytes += bytes;
+        self.home.took(bytes, journal_sequence.is_some());
         match s.queue.back_mut() {
-            Some(u) if Arc::ptr_eq(&u.shared, shared) && u.journal_sequence == mark.sequence => {
+            Some(u) if Arc::ptr_eq(&u.shared, shared) && u.journal_sequence == journal_sequence => {
                 for p in pieces {
                     match u.pieces.last_mut() {
                         Some(last) if last.chunk.is(&p.chunk) && last.end == p.start => last.end = p.end,
@@ -189,142 +223,106 @@ impl LogWriter {
                 u.ends.push_back(end);
             }
             _ => {
-                shared.file.queued(self, first.position);
+                shared.file.queued(self, pieces[0].position);
                 s.queue.push_back(Unwritten {
                     shared: shared.clone(),
                     pieces: pieces.to_vec(),
                     ends: VecDeque::from([end]),
-                    journal_sequence: mark.sequence,
+                    journal_sequence,
                 });
             }
         }
-        let schedule = s.queued_bytes >= FLUSH_BYTES && !std::mem::replace(&mut s.scheduled, true);
-        // Once for each of the journal's files is enough.
-        let begun = s.last_sequence != mark.sequence;
-        s.last_sequence = mark.sequence;
-        drop(guard);
-        if begun {
-            self.home.journal.make_room();
-        }
-        if schedule {
-            self.schedule();
-        }
-        Ok(true)
     }
 
-    fn schedule(self: &Arc<Self>) {
-        let this = self.clone();
-        self.home.io.tasks.detach(move || {
-            // Whoever is told of a failure is told by the next append; what was acknowledged is in the journal.
-            if let Err(e) = this.flush(false) {
-                tracing::error!("a log can't be written: {e}");
+    /// Has somebody look at the queue. Call it with no lock held.
+    fn wake(self: &Arc<Self>, when: Wake) {
+        {
+            let mut s = self.state.lock();
+            match (s.wake, when) {
+                (Wake::Now, _) | (Wake::Later, Wake::Later) | (_, Wake::No) => return,
+                _ => s.wake = when,
             }
-            this.state.lock().scheduled = false;
-        });
+        }
+        match when {
+            Wake::Now => self.home.schedule(self.clone()),
+            _ => self.wake_after(MEMORY_DELAY),
+        }
     }
 
-    /// Something of the log was written to its segment's file without the journal.
+    /// Has somebody look at the queue after a while.
+    pub fn wake_after(self: &Arc<Self>, delay: Duration) {
+        self.state.lock().wake = Wake::Later;
+        let this = self.clone();
+        self.home.io.tasks.detach_after(&self.home.io.clock, delay, move || this.wake(Wake::Now));
+    }
+
+    /// Writes some of what is queued, if there is reason to; says whether there may be more to do.
+    ///
+    /// # Errors
+    /// As [`Self::flush`].
+    pub fn take_turn(&self) -> Result<bool, LogError> {
+        let _device = self.device.lock();
+        self.write_some(false).inspect_err(|_| self.state.lock().wake = Wake::No)
+    }
+
+    /// Something of the log was written to its segment's file at once.
     pub fn wrote_past_the_journal(&self) {
         let mut s = self.state.lock();
         s.covered = false;
         s.uncovered += 1;
     }
 
-    /// Writes what is queued to the segments' files: all of it, or only what makes large writes. Waits for the device.
+    /// Writes all that is queued to the segments' files. Waits for the device.
     ///
     /// # Errors
     /// [`LogError::DiskFull`]: it stays queued. Any other is final, and the directory should go offline.
-    pub fn flush(&self, all: bool) -> Result<(), LogError> {
+    pub fn flush(&self) -> Result<(), LogError> {
         let _device = self.device.lock();
-        loop {
-            let (batch, whole) = {
+        while self.write_some(true)? {}
+        Ok(())
+    }
+
+    /// Writes a row of what is queued, if `all` must be written or there is reason to; `false` if there was none.
+    fn write_some(&self, all: bool) -> Result<bool, LogError> {
+        let (batch, whole) = {
+            let mut s = self.state.lock();
+            if let Some(e) = &s.failed {
+                return Err(e.clone());
+            }
+            if s.queue.is_empty() || !(all || s.is_due()) {
+                if !all {
+                    // Under the lock under which appends see it: what comes from now on wakes somebody.
+                    s.wake = Wake::No;
+                }
+                return Ok(false);
+            }
+            let all = all || s.gathered_bytes > 0;
+            take_group(&mut s.queue, all)
+        };
+        match write(&self.home, &batch, whole) {
+            Ok(done) => self.settle(batch, done),
+            Err(e) => {
                 let mut s = self.state.lock();
-                if let Some(e) = &s.failed {
-                    return Err(e.clone());
+                for u in batch.into_iter().rev() {
+                    s.queue.push_front(u);
                 }
-                if s.queue.is_empty() || (!all && s.full.is_none() && s.queued_bytes < FLUSH_BYTES) {
-                    return Ok(());
+                if matches!(e, LogError::DiskFull { .. }) {
+                    s.full = Some(e.clone());
+                } else {
+                    drop(s);
+                    self.fail(e.clone());
                 }
-                take_group(&mut s.queue, all)
-            };
-            match self.write(&batch, whole) {
-                Ok(done) => self.settle(batch, done),
-                Err(e) => {
-                    let mut s = self.state.lock();
-                    for u in batch.into_iter().rev() {
-                        s.queue.push_front(u);
-                    }
-                    match e {
-                        LogError::DiskFull { .. } => s.full = Some(e.clone()),
-                        _ => s.failed = Some(e.clone()),
-                    }
-                    return Err(e);
-                }
+                return Err(e);
             }
         }
-    }
-
-    /// Writes a row of entries of one segment: to the end if `whole`, else whole blocks only. Gives the place reached.
-    fn write(&self, batch: &[Unwritten], whole: bool) -> Result<u64, LogError> {
-        let file = &batch[0].shared.file;
-        let pieces: Vec<Piece> = batch.iter().flat_map(|u| &u.pieces).cloned().collect();
-        let (start, end) = (batch[0].position(), batch[batch.len() - 1].end_position());
-        let buffered = |from: u64, to: u64| -> io::Result<()> {
-            if from >= to {
-                return Ok(());
-            }
-            let parts: Vec<Piece> = clipped(&pieces, from, to).collect();
-            let slices: Vec<_> = parts.iter().map(|p| IoSlice::new(p.bytes())).collect();
-            file.handle(true)?.write_all_at(from, &slices)
-        };
-        let block = DIRECT_ALIGN_BYTES as u64;
-        let (from, to) = (start.next_multiple_of(block), end / block * block);
-        let written = (|| {
-            if to.saturating_sub(from) < DIRECT_BYTES_MIN || self.home.direct_refused.load(Ordering::Relaxed) {
-                buffered(start, end)?;
-                return Ok(end);
-            }
-            buffered(start, from)?;
-            if !self.write_direct(file, &pieces, from, to)? {
-                buffered(from, end)?;
-                return Ok(end);
-            }
-            if whole {
-                buffered(to, end)?;
-            }
-            Ok(if whole { end } else { to })
-        })();
-        written.during("write", &file.path())
-    }
-
-    /// Whether the file system can do it.
-    fn write_direct(
-        &self,
-        file: &crate::segment_file::SegmentFile,
-        pieces: &[Piece],
-        from: u64,
-        to: u64,
-    ) -> io::Result<bool> {
-        let refused = || {
-            if !self.home.direct_refused.swap(true, Ordering::Relaxed) {
-                tracing::info!(path = %file.path().display(), "the file system can't write past the page cache; writing through it");
-            }
-            Ok(false)
-        };
-        let Some(direct) = file.direct()? else { return refused() };
-        let blocks = blocks(pieces, from, to, &self.home.chunks)?;
-        match direct.write_all_at(from, &blocks.slices()) {
-            Ok(()) => Ok(true),
-            Err(e) if e.kind() == io::ErrorKind::InvalidInput => refused(),
-            Err(e) => Err(e),
-        }
+        Ok(true)
     }
 
     /// The files have the batch up to the place `done`.
     fn settle(&self, batch: Vec<Unwritten>, done: u64) {
         let shared = batch[0].shared.clone();
         let mut reached = None;
-        let mut freed: Vec<(u64, u64)> = Vec::new();
+        let mut freed: Vec<(usize, Option<u64>)> = Vec::new();
         {
             let mut s = self.state.lock();
             let mut rest = Vec::new();
@@ -335,8 +333,8 @@ impl LogWriter {
                 }
                 u.pieces = clipped(&u.pieces, done, u64::MAX).collect();
                 let left = if u.pieces.is_empty() { 0 } else { u.bytes() };
-                s.queued_bytes -= before - left;
-                freed.push((u.journal_sequence, (before - left) as u64));
+                s.took_out(before - left, u.journal_sequence);
+                freed.push((before - left, u.journal_sequence));
                 if left > 0 {
                     rest.push(u);
                 }
@@ -354,22 +352,56 @@ impl LogWriter {
             self.sync.wrote(&shared, reached);
             self.written.set(reached);
         }
-        for (sequence, bytes) in freed {
-            self.home.journal.done(sequence, bytes);
+        for (bytes, sequence) in freed {
+            self.home.done(bytes, sequence);
         }
+        if let Some(reached) = reached {
+            self.tell(reached, Ok(()));
+        }
+    }
+
+    /// Tells those who wait for what is below `offset`.
+    fn tell(&self, offset: Offset, outcome: Result<(), LogError>) {
+        let told: Vec<_> = {
+            let mut s = self.state.lock();
+            let n = s.waiters.partition_point(|(end, _)| *end <= offset);
+            s.waiters.drain(..n).collect()
+        };
+        for (_, waiter) in told {
+            // Who doesn't wait any more need not know.
+            let _ = waiter.send(outcome.clone());
+        }
+    }
+
+    /// When the files have the log up to its present end, which is `end`, or the journal has what they lack.
+    pub fn written(&self, end: Offset) -> Durable {
+        let told = {
+            let mut s = self.state.lock();
+            if let Some(e) = &s.failed {
+                return Durable::Pending(Box::pin(std::future::ready(Err(e.clone()))));
+            }
+            if s.gathered_bytes == 0 {
+                return Durable::Ready;
+            }
+            let (tell, told) = oneshot::channel();
+            s.waiters.push_back((end, tell));
+            told
+        };
+        Durable::Pending(Box::pin(async move { told.await.unwrap_or(Err(LogError::Truncated)) }))
     }
 
     /// When the log up to its present end, which is `end`, is on the device.
     pub fn durable(self: &Arc<Self>, end: Offset) -> Durable {
         let (mark, uncovered) = {
             let s = self.state.lock();
-            (s.last.filter(|_| s.covered && self.sync.has_synced_names()), s.uncovered)
+            let mark = s.last.filter(|_| s.covered && self.sync.has_synced_names());
+            (mark.zip(self.home.journal.clone()), s.uncovered)
         };
         let this = self.clone();
         let generation = self.sync.generation();
         Durable::Pending(Box::pin(async move {
             match mark {
-                Some(mark) => this.home.journal.clone().durable(mark).await?,
+                Some((mark, journal)) => journal.durable(mark).await?,
                 None => {
                     this.sync.reach(end, Some(this.clone())).await?;
                     let mut s = this.state.lock();
@@ -383,16 +415,16 @@ impl LogWriter {
     /// Before files of the log are cut, renamed or replaced: the files get everything, and the journal's entries mean
     /// nothing any more. Waits for the device.
     pub fn forget(&self) -> Result<(), LogError> {
-        self.flush(true)?;
+        self.flush()?;
         let (name, topic_id, last) = {
             let mut s = self.state.lock();
             s.covered = false;
             s.uncovered += 1;
             (s.name.clone(), s.topic_id, s.last)
         };
-        if let (Some(topic_id), Some(_)) = (topic_id, last) {
+        if let (Some(topic_id), Some(_), Some(journal)) = (topic_id, last, &self.home.journal) {
             // A failure leaves `last`: the entries still mean something, and the next call must say so again.
-            self.home.journal.forget(&name, topic_id)?;
+            journal.forget(&name, topic_id)?;
             self.state.lock().last = None;
         }
         Ok(())
@@ -411,51 +443,57 @@ impl LogWriter {
             let (abandoned, kept): (Vec<_>, Vec<_>) =
                 std::mem::take(&mut s.queue).into_iter().partition(|u| Arc::ptr_eq(&u.shared, shared));
             s.queue = kept.into();
-            s.queued_bytes -= abandoned.iter().map(Unwritten::bytes).sum::<usize>();
+            for u in &abandoned {
+                s.took_out(u.bytes(), u.journal_sequence);
+            }
             abandoned
         };
+        // It was deleted behind those who wait for it.
+        if let Some((_, end)) = abandoned.iter().filter_map(|u| u.ends.back()).next_back().copied() {
+            self.tell(end, Ok(()));
+        }
         self.give_up(abandoned);
     }
 
     fn give_up(&self, queue: impl IntoIterator<Item = Unwritten>) {
         for u in queue {
             u.shared.file.caught_up();
-            self.home.journal.done(u.journal_sequence, u.bytes() as u64);
+            self.home.done(u.bytes(), u.journal_sequence);
         }
     }
 
     /// The directory has failed: nothing is written any more. What was acknowledged is in the journal.
     pub fn fail(&self, e: LogError) {
-        self.state.lock().failed.get_or_insert(e);
+        let e = self.state.lock().failed.get_or_insert(e).clone();
+        self.tell(Offset(i64::MAX), Err(e));
     }
 
     /// The log is deleted: what is queued is not written any more.
-    pub fn abandon(&self, e: LogError) {
+    pub fn abandon(&self) {
         let _device = self.device.lock();
         let queue = {
             let mut s = self.state.lock();
-            s.failed.get_or_insert(e);
-            s.queued_bytes = 0;
+            // No failure of the directory: its other logs go on.
+            s.failed.get_or_insert(LogError::Truncated);
+            (s.queued_bytes, s.gathered_bytes) = (0, 0);
             std::mem::take(&mut s.queue)
         };
         self.give_up(queue);
+        self.tell(Offset(i64::MAX), Err(LogError::Truncated));
     }
 }
 
-/// Takes the next row of one segment off the queue, and says whether it must be written to its end: if `all` must, or
-/// another segment follows.
-fn take_group(queue: &mut VecDeque<Unwritten>, all: bool) -> (Vec<Unwritten>, bool) {
-    let mut group: Vec<Unwritten> = Vec::new();
-    let mut bytes = 0;
-    while let Some(u) = queue.pop_front_if(|u| {
-        group.first().is_none_or(|first: &Unwritten| Arc::ptr_eq(&first.shared, &u.shared) && bytes < FLUSH_BYTES_MAX)
-    }) {
-        bytes += u.bytes();
-        group.push(u);
+impl State {
+    /// Whether the queue is to be written without anybody asking for all of it.
+    fn is_due(&self) -> bool {
+        self.gathered_bytes > 0 || self.queued_bytes >= FLUSH_BYTES || (self.full.is_some() && !self.queue.is_empty())
     }
-    let whole = match queue.front() {
-        Some(next) => !Arc::ptr_eq(&next.shared, &group[0].shared),
-        None => all,
-    };
-    (group, whole)
+
+    /// `bytes` of the queue are in the files, or not wanted any more.
+    fn took_out(&mut self, bytes: usize, journal_sequence: Option<u64>) {
+        self.queued_bytes -= bytes;
+        if journal_sequence.is_none() {
+            self.gathered_bytes -= bytes;
+        }
+    }
 }

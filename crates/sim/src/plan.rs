@@ -134,6 +134,8 @@ pub struct Plan {
     pub phases: Vec<PhasePlan>,
     /// `logrun.journal.bytes`: none, one that is used round and round, or one that is not.
     pub journal_bytes: u64,
+    /// `logrun.write.gather.bytes`: nothing, everything, or what is large here.
+    pub gather_bytes: i64,
     /// The cleaner hurries.
     pub compacts: bool,
 }
@@ -156,6 +158,7 @@ impl Plan {
             rebalance_delay_ms: if r.chance(1, 2) { 0 } else { 500 },
             idle_close_ms: [50, 500, 300_000][r.below(3) as usize],
             phases: (0..2 + r.below(3)).map(|_| phase(r, members > 0)).collect(),
+            gather_bytes: [-1, 0, 600][r.below(3) as usize],
             journal_bytes: [0, 24 << 10, 1 << 20][r.below(3) as usize],
             compacts: r.chance(1, 2),
         }
@@ -180,6 +183,7 @@ impl Plan {
         .collect();
         settings.push(("log.dirs".into(), self.log_dirs.join(",")));
         settings.push(("logrun.journal.bytes".into(), self.journal_bytes.to_string()));
+        settings.push(("logrun.write.gather.bytes".into(), self.gather_bytes.to_string()));
         settings.push(("log.roll.ms".into(), self.segment_ms.to_string()));
         settings.push(("group.initial.rebalance.delay.ms".into(), self.rebalance_delay_ms.to_string()));
         settings.push(("logrun.partition.idle.close.ms".into(), self.idle_close_ms.to_string()));

@@ -72,7 +72,9 @@ impl Broker {
         let setting = self.config().logs.disk_reserve_bytes;
         for room in self.logs().rooms() {
             match self.io().disk.space(room.path()) {
-                Ok(space) => {
+                Ok(mut space) => {
+                    // What waits to be written has its room already.
+                    space.available = space.available.saturating_sub(self.logs().waiting_bytes(&room));
                     room.looked(self.now(), space, setting);
                     if room.is_refusing() {
                         self.make_room(&room);

@@ -162,6 +162,12 @@ impl Logs {
         rooms
     }
 
+    /// How many bytes are on their way to the files of the directories that share `room`.
+    pub fn waiting_bytes(&self, room: &Arc<Room>) -> u64 {
+        let shared = self.directories.iter().filter(|d| Arc::ptr_eq(d.room(), room));
+        shared.map(|d| self.env.tail.waiting_bytes(&d.path)).sum()
+    }
+
     /// Completes when somebody should look after the directories.
     pub async fn attention(&self) {
         self.attention.notified().await;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use logrun_inspect::schema::Json;
 use logrun_inspect::show::{Row, ShowError, ShowOptions, Sink, show};
+use logrun_inspect::survey::has_journal;
 use logrun_io::Disk;
 use logrun_model::Offset;
 
@@ -33,6 +34,7 @@ pub fn run(disk: &Arc<dyn Disk>, args: &DumpArgs) -> Result<ExitCode, Failure> {
     };
     let mut result = Ok(());
     for path in &args.paths {
+        tell_of_journal(disk, path);
         result = show(disk, path, &options, &mut *printer);
         if result.is_err() {
             break;
@@ -43,6 +45,19 @@ pub fn run(disk: &Arc<dyn Disk>, args: &DumpArgs) -> Result<ExitCode, Failure> {
         // `logrun log dump | head` has what it wanted.
         Err(ShowError::Print(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(e) => Err(Failure::new(e)),
+    }
+}
+
+/// Says so where the newest records are not in the files that are shown.
+fn tell_of_journal(disk: &Arc<dyn Disk>, path: &Path) {
+    let dirs = [Some(path), path.parent(), path.parent().and_then(Path::parent)];
+    // A path that can't be listed is no log directory; what is wrong with it, the dump itself says.
+    let has = |dir: &Path| has_journal(&**disk, dir).unwrap_or(false);
+    if let Some(dir) = dirs.into_iter().flatten().find(|dir| has(dir)) {
+        eprintln!(
+            "note: {} has a journal, which is not shown: what was appended last may be there and not in these files; a start of Logrun brings it to them",
+            dir.display()
+        );
     }
 }
 

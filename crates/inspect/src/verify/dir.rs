@@ -23,6 +23,11 @@ pub fn examine(dir: &LogDirectory) -> Vec<Finding> {
         }
         None => found.push(Finding::note(&path, "it is missing", "the first start of a node formats the directory")),
     }
+    if dir.journal {
+        let what = "it has a journal: what was appended last may be there and not in the partitions' files";
+        let remedy = "start Logrun on the directory once, which brings the files to where the journal ends, before another program uses it";
+        found.push(Finding::warning(&dir.path, what, remedy));
+    }
     for (file, checkpoint) in &dir.checkpoints {
         if let Err(e) = checkpoint {
             let remedy = match *file {
@@ -84,7 +89,11 @@ pub fn conclude(dir: &LogDirectory, reports: &[PartitionReport]) -> Vec<Finding>
                         "records that were on the device are missing: bring the log back from a copy or another replica"
                     }
                 };
-                found.push(Finding::error(&path, what, remedy));
+                found.push(if dir.journal {
+                    Finding::note(&path, what, "the directory's journal may have the rest: start Logrun on it once")
+                } else {
+                    Finding::error(&path, what, remedy)
+                });
             }
         }
     }

@@ -35,8 +35,8 @@ pub(crate) use redo::{redo, remove};
 const SLOTS: u64 = 8;
 /// A file that stands for something is emptied when so many were begun after it.
 const AGE_MAX: u64 = SLOTS / 2;
-/// The files' names begin so.
-const FILE_PREFIX: &str = "logrun-journal-";
+/// The names of a journal's files begin so, in the log directory.
+pub const JOURNAL_PREFIX: &str = "logrun-journal-";
 const ZEROS: [u8; 8] = [0; 8];
 
 /// Where an append belongs.
@@ -205,7 +205,7 @@ impl Journal {
         if let Some(file) = i.open.get(&slot) {
             return Ok(file.clone());
         }
-        let file = self.io.disk.open(&self.dir.join(format!("{FILE_PREFIX}{slot}")), OpenMode::Create)?;
+        let file = self.io.disk.open(&self.dir.join(format!("{JOURNAL_PREFIX}{slot}")), OpenMode::Create)?;
         i.names_unsynced = true;
         i.open.insert(slot, file.clone());
         Ok(file)
@@ -248,7 +248,7 @@ impl Journal {
                 (sequence, file.logs.values().cloned().collect::<Vec<_>>(), file.promised)
             };
             let emptied = logs.iter().try_for_each(|log| {
-                log.flush(true)?;
+                log.flush()?;
                 if promised { log.sync_state().sync_now() } else { Ok(()) }
             });
             let mut i = self.inner.lock();

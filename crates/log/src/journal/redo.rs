@@ -20,7 +20,7 @@ use logrun_model::{Offset, TopicId};
 use logrun_record::AnyBatch;
 
 use super::entry::{self, Head, Kind};
-use super::{FILE_PREFIX, SLOTS};
+use super::{JOURNAL_PREFIX, SLOTS};
 use crate::files::PartitionMetadata;
 use crate::names::{LOG_SUFFIX, PARTITION_METADATA, segment_path};
 use crate::walk::{SPAN_BYTES, Span};
@@ -29,7 +29,7 @@ use crate::walk::{SPAN_BYTES, Span};
 pub(crate) fn remove(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     let mut removed = false;
     for slot in 0..SLOTS {
-        match disk.remove_file(&dir.join(format!("{FILE_PREFIX}{slot}"))) {
+        match disk.remove_file(&dir.join(format!("{JOURNAL_PREFIX}{slot}"))) {
             Ok(()) => removed = true,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(e),
@@ -42,7 +42,7 @@ pub(crate) fn remove(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
 pub(crate) fn redo(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     let mut files: BTreeMap<u64, Bytes> = BTreeMap::new();
     for slot in 0..SLOTS {
-        if let Some(file) = read_all(disk, &dir.join(format!("{FILE_PREFIX}{slot}")))?
+        if let Some(file) = read_all(disk, &dir.join(format!("{JOURNAL_PREFIX}{slot}")))?
             && let Some(sequence) = entry::sequence_of(&file)
         {
             files.insert(sequence, Bytes::from(file));

@@ -9,7 +9,9 @@
 //! - producers and aborted transactions are those that a walk over the batches gives;
 //! - the log goes on from there.
 
+use std::collections::VecDeque;
 use std::path::Path;
+use std::task::{Context, Poll, Waker};
 
 use logrun_io::{Random, disk::Fault};
 use logrun_model::{LeaderEpoch, Offset};
@@ -19,7 +21,7 @@ use proptest::prelude::*;
 
 use super::support::*;
 use crate::error::IoContext;
-use crate::{Log, LogConfig, LogError, OpenState};
+use crate::{Durable, Log, LogConfig, LogError, OpenState, Writing};
 
 const TOPIC_ID: logrun_model::TopicId = logrun_model::Uuid([7; 16]);
 
@@ -120,8 +122,24 @@ struct Run {
     epoch: i32,
     /// Goes on after an error that leaves the log online.
     keep_going: bool,
-    /// The log is written by way of a journal of so many bytes.
-    journal_bytes: u64,
+    writing: Writing,
+    /// What was appended and is still to be written, with when it is.
+    gathered: VecDeque<(Durable, Vec<(i64, i64, Vec<u8>)>)>,
+    /// Where what is gathered is written, when it has its turn.
+    runtime: tokio::runtime::Runtime,
+}
+
+/// How a run's log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    AtOnce,
+    Journaled,
+    Gathered,
+    Both,
+}
+
+fn way() -> impl Strategy<Value = Way> {
+    prop_oneof![Just(Way::AtOnce), Just(Way::Journaled), Just(Way::Gathered), Just(Way::Both)]
 }
 
 impl Run {
@@ -135,13 +153,22 @@ impl Run {
             serial: 0,
             epoch: 0,
             keep_going: false,
-            journal_bytes: 0,
+            writing: Writing::default(),
+            gathered: VecDeque::new(),
+            runtime: tokio::runtime::Builder::new_current_thread().build().unwrap(),
         }
     }
 
-    fn journaled(mut self, journaled: bool) -> Self {
-        // Small enough to be used round and round.
-        self.journal_bytes = if journaled { 8 << 10 } else { 0 };
+    fn written(mut self, way: Way) -> Self {
+        // The journal is small enough to be used round and round.
+        self.writing = Writing {
+            journal_bytes: if matches!(way, Way::Journaled | Way::Both) { 8 << 10 } else { 0 },
+            gather_bytes: match way {
+                Way::Gathered => 0,
+                Way::Both => 200,
+                _ => usize::MAX,
+            },
+        };
         self
     }
 
@@ -153,17 +180,47 @@ impl Run {
             .iter()
             .map(|b| (b.header().base_offset.get(), b.header().next_offset().get(), b.to_bytes().to_vec()))
             .collect();
-        let result = log.append(&batches, self.world.now());
-        if result.is_ok() {
-            self.model.batches.append(&mut self.model.in_flight);
+        let appended = {
+            let _in = self.runtime.enter();
+            log.append_groups(&batches, None, true, self.world.now())?
+        };
+        self.gathered.push_back((appended.durable, std::mem::take(&mut self.model.in_flight)));
+        if self.serial % 3 == 0 {
+            self.runtime.block_on(tokio::task::yield_now());
         }
-        result.map(|_| ())
+        self.acknowledge()
+    }
+
+    /// What was waited for is there now, or has failed.
+    fn acknowledge(&mut self) -> Result<(), LogError> {
+        while let Some((durable, _)) = self.gathered.front_mut() {
+            if let Durable::Pending(told) = durable {
+                match told.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(outcome) => outcome?,
+                    Poll::Pending => break,
+                }
+            }
+            let acknowledged = self.gathered.pop_front().map(|(_, batches)| batches);
+            self.model.batches.extend(acknowledged.into_iter().flatten());
+        }
+        Ok(())
+    }
+
+    /// Everything is written.
+    fn settle(&mut self, log: &Log) -> Result<(), LogError> {
+        log.write_queued()?;
+        self.acknowledge()?;
+        assert!(self.gathered.is_empty(), "somebody waits for what is written");
+        Ok(())
     }
 
     fn step(&mut self, log: &mut Log, op: Op) -> Result<(), LogError> {
         let now = self.world.now();
         let end = log.log_end_offset().get();
         self.serial += 1;
+        if !matches!(op, Op::Append { .. } | Op::Producer { .. } | Op::Marker { .. }) {
+            self.settle(log)?;
+        }
         match op {
             Op::Append { batches, records } => {
                 let records = i64::from(records);
@@ -254,7 +311,7 @@ impl Run {
         // As the start of a process does.
         let journal = if clean { crate::journal::remove } else { crate::journal::redo };
         journal(&self.world.disk, Path::new("/data")).during("redo", Path::new("/data"))?;
-        self.world.env.tail = crate::TailCache::with_journals(1 << 20, self.journal_bytes);
+        self.world.env.tail = crate::TailCache::with_writing(1 << 20, self.writing);
         let state = OpenState {
             log_start_offset: Offset(self.model.start),
             recovery_point: Offset(self.model.recovery_point),
@@ -263,7 +320,7 @@ impl Run {
         };
         let (mut log, report) =
             Log::open(&self.world.env, Path::new(DIR), self.world.config.clone(), state, self.world.now())?;
-        if self.journal_bytes > 0 {
+        if self.writing.journal_bytes > 0 {
             log.set_topic_id(TOPIC_ID)?;
         }
         Ok((log, report))
@@ -275,6 +332,9 @@ impl Run {
         for op in ops {
             if self.step(&mut log, *op).is_err() {
                 if !self.keep_going || log.check_online().is_err() {
+                    return false;
+                }
+                if self.settle(&log).is_err() {
                     return false;
                 }
                 // What of a failed append is there, the log's end tells.
@@ -304,6 +364,7 @@ impl Run {
         let m = &self.model;
         let found = read_batches(&log, 10_000);
         let mut possible: Vec<&(i64, i64, Vec<u8>)> = m.batches.iter().collect();
+        possible.extend(self.gathered.iter().flat_map(|(_, batches)| batches));
         possible.extend(&m.in_flight);
         possible.retain(|b| b.1 > log.log_start_offset().get());
         for (i, b) in found.iter().enumerate() {
@@ -368,8 +429,8 @@ fn cases(usually: u32) -> u32 {
 }
 
 /// How many mutations `ops` take without faults.
-fn mutations(ops: &[Op], journaled: bool) -> u64 {
-    let mut run = Run::new(config()).journaled(journaled);
+fn mutations(ops: &[Op], way: Way) -> u64 {
+    let mut run = Run::new(config()).written(way);
     assert!(run.run(ops));
     run.world.disk.counts().mutations
 }
@@ -381,12 +442,12 @@ proptest! {
     fn a_stop_at_any_operation_loses_nothing_it_should_not(
         ops in proptest::collection::vec(op(), 1..25),
         seed: u64,
-        journaled: bool,
+        way in way(),
     ) {
-        let total = mutations(&ops, journaled);
+        let total = mutations(&ops, way);
         for n in 1..=total + 1 {
             for power_cut in [false, true] {
-                let mut run = Run::new(config()).journaled(journaled);
+                let mut run = Run::new(config()).written(way);
                 run.world.disk.halt_at(n);
                 run.run(&ops);
                 if power_cut {
@@ -403,11 +464,11 @@ proptest! {
     fn a_fault_at_any_operation_keeps_the_log_whole(
         ops in proptest::collection::vec(op(), 1..20),
         fault in prop_oneof![Just(Fault::Io), Just(Fault::NoSpace), Just(Fault::Torn)],
-        journaled: bool,
+        way in way(),
     ) {
-        let total = mutations(&ops, journaled);
+        let total = mutations(&ops, way);
         for n in 1..=total {
-            let mut run = Run::new(config()).journaled(journaled);
+            let mut run = Run::new(config()).written(way);
             run.keep_going = true;
             run.world.disk.fail_mutation(n, fault);
             run.run(&ops);
@@ -454,8 +515,8 @@ fn a_truncation_that_failed_is_told_to_the_journal_by_the_next() {
         Op::Append { batches: 1, records: 1 },
         Op::Append { batches: 1, records: 1 },
     ];
-    for n in 1..=mutations(&ops, true) {
-        let mut run = Run::new(config()).journaled(true);
+    for n in 1..=mutations(&ops, Way::Journaled) {
+        let mut run = Run::new(config()).written(Way::Journaled);
         run.keep_going = true;
         run.world.disk.fail_mutation(n, Fault::Io);
         run.run(&ops);

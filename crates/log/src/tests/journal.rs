@@ -7,7 +7,7 @@ use logrun_model::{LeaderEpoch, Offset, TimestampMs, Uuid};
 use logrun_record::{BatchBuilder, Compression, PreparedBatch};
 
 use super::support::*;
-use crate::{Durability, Log, LogConfig, OpenState, TailCache, journal};
+use crate::{Durability, Log, LogConfig, OpenState, TailCache, Writing, journal};
 
 const JOURNAL_BYTES: u64 = 8 << 20;
 
@@ -20,7 +20,7 @@ fn world(config: LogConfig, journal_bytes: u64) -> World {
 /// What a process does at its start.
 fn restart(world: &mut World, journal_bytes: u64) {
     journal::redo(&world.disk, Path::new("/data")).unwrap();
-    world.env.tail = TailCache::with_journals(8 << 20, journal_bytes);
+    world.env.tail = TailCache::with_writing(8 << 20, Writing { journal_bytes, ..Writing::default() });
 }
 
 fn open(world: &World, n: u8) -> Log {

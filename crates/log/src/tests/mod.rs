@@ -2,6 +2,7 @@
 
 mod basics;
 mod crash;
+mod gather;
 mod journal;
 mod kafka;
 mod lazy;
