@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use logrun_net::{Outcome, PeerInfo, Service};
+use logrun_io::FileRange;
+use logrun_net::{Outcome, PeerInfo, Piece, Response, Service};
 use logrun_wire::{ApiKey, EncodeError, Message, frame};
 use tracing::{debug, error, warn};
 
@@ -83,7 +84,7 @@ impl Service for BrokerService {
 /// A response that came from the controller, header and all.
 fn forwarded(response: Bytes) -> Outcome {
     match i32::try_from(response.len()) {
-        Ok(length) => Outcome::Now(vec![Bytes::copy_from_slice(&length.to_be_bytes()), response]),
+        Ok(length) => Outcome::Now(vec![Bytes::copy_from_slice(&length.to_be_bytes()), response].into()),
         Err(_) => Outcome::Close,
     }
 }
@@ -118,7 +119,7 @@ impl<M: Message + Send + 'static> IntoOutcome for Reply<M> {
                 let response = response.await;
                 encode(&context, context.api_version, &response).unwrap_or_else(|e| {
                     error!("a response can't be encoded: {e}");
-                    Vec::new()
+                    Response::default()
                 })
             })),
             Self::Nothing => Outcome::Nothing,
@@ -129,7 +130,7 @@ impl<M: Message + Send + 'static> IntoOutcome for Reply<M> {
 
 fn respond<M: Message>(context: &RequestContext, version: i16, response: &M) -> Outcome {
     match encode(context, version, response) {
-        Ok(segments) => Outcome::Now(segments),
+        Ok(response) => Outcome::Now(response),
         Err(e) => {
             // Our own bug: the client is cut off, which it survives, instead of being sent half a response.
             error!(api = context.api_key.name(), version, "a response can't be encoded: {e}");
@@ -138,7 +139,15 @@ fn respond<M: Message>(context: &RequestContext, version: i16, response: &M) -> 
     }
 }
 
-fn encode<M: Message>(context: &RequestContext, version: i16, response: &M) -> Result<Vec<Bytes>, EncodeError> {
+fn encode<M: Message>(context: &RequestContext, version: i16, response: &M) -> Result<Response, EncodeError> {
     debug!(api = context.api_key.name(), version, client = context.client_id().as_str(), "answered");
-    frame::encode_response(context.correlation_id, context.api_key, version, response)
+    let pieces = frame::encode_response(context.correlation_id, context.api_key, version, response)?;
+    let sent = pieces.into_iter().map(|piece| match piece {
+        logrun_wire::Piece::Memory(bytes) => Piece::Memory(bytes),
+        logrun_wire::Piece::Elsewhere(e) => {
+            let range = e.source.downcast_ref::<FileRange>().expect("what is not in memory is in a file");
+            Piece::File(range.clone())
+        }
+    });
+    Ok(sent.collect())
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub use buffers::{BUFFER_BYTES_MIN, Buffer, Buffers};
 pub use chunk::{CHUNK_ALIGN_BYTES, Chunk, ChunkWriter, Chunks, LARGE_CHUNK_BYTES, SMALL_CHUNK_BYTES};
 pub use clock::Clock;
-pub use disk::{DIRECT_ALIGN_BYTES, Disk, File, OpenMode};
+pub use disk::{DIRECT_ALIGN_BYTES, Disk, File, FileRange, OpenMode};
 pub use net::{Listener, MemoryNet, Net, Stream};
 pub use random::Random;
 pub use tasks::{TaskHandle, Tasks};

@@ -8,9 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use rustix::net::{SendAncillaryBuffer, SendFlags};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+
+use crate::FileRange;
 
 /// How many bytes a connection in memory holds before its writer waits.
 const MEMORY_PIPE_BYTES: usize = 1 << 20;
@@ -120,6 +123,46 @@ impl Drop for Listener {
 pub enum Stream {
     Tcp(TcpStream),
     Memory(DuplexStream),
+}
+
+/// How much of a file is read at a time where the kernel can't send it.
+const READ_TO_SEND_BYTES: usize = 64 << 10;
+
+impl Stream {
+    /// Writes some of `bufs`, of which there is something, and says how much. With `more` to follow at once the kernel keeps
+    /// a piece of a packet until it comes.
+    pub async fn send(&mut self, bufs: &[io::IoSlice<'_>], more: bool) -> io::Result<usize> {
+        match self {
+            Self::Tcp(s) if more => {
+                let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+                let send = || rustix::net::sendmsg(&*s, bufs, &mut SendAncillaryBuffer::default(), flags);
+                s.async_io(Interest::WRITABLE, || Ok(rustix::io::retry_on_intr(send)?)).await
+            }
+            Self::Tcp(s) => s.write_vectored(bufs).await,
+            Self::Memory(s) => s.write_vectored(bufs).await,
+        }
+    }
+
+    /// Sends some of `range`, which is not empty, and says how much; out of the page cache, if the file is a real one,
+    /// without a copy.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] if the file has been cut: the peer can't be told any more, only cut off.
+    pub async fn send_file(&mut self, range: &FileRange) -> io::Result<usize> {
+        let sent = match (&mut *self, range.file().fd()) {
+            (Self::Tcp(s), Some(fd)) => {
+                let send = || rustix::fs::sendfile(&*s, fd, Some(&mut range.offset()), range.len());
+                s.async_io(Interest::WRITABLE, || Ok(rustix::io::retry_on_intr(send)?)).await?
+            }
+            (stream, _) => {
+                let mut buf = vec![0; range.len().min(READ_TO_SEND_BYTES)];
+                let n = range.file().read_at(range.offset(), &mut buf)?;
+                stream.write_all(&buf[..n]).await?;
+                n
+            }
+        };
+        if sent == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(sent) }
+    }
 }
 
 macro_rules! each {

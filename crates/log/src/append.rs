@@ -174,7 +174,7 @@ impl Log {
         self.log_end_offset = last.next_offset();
         self.bytes_since_snapshot += bytes as u64;
         if !queued {
-            shared.file.wrote_buffered(now.monotonic);
+            shared.file.wrote_buffered(at, now.monotonic);
             self.tail.written_mark().set(self.log_end_offset);
             self.sync.wrote(&shared, self.log_end_offset);
         }

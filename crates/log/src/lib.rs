@@ -10,6 +10,7 @@
 
 mod append;
 mod cache;
+mod cached;
 mod cold;
 mod compact;
 mod config;
@@ -45,6 +46,7 @@ mod writer;
 
 pub use append::Appended;
 pub use cache::{TailCache, Writing};
+pub use cached::LogRange;
 pub use compact::{
     Compaction, CompactionLimits, CompactionNeed, CompactionReport, RecordCounts, Replaced, Replacement, Step,
 };

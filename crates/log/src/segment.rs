@@ -115,6 +115,11 @@ impl SegmentShared {
         Ok(Sparse(guard))
     }
 
+    /// Asks the offset index, if it is in memory and nobody is busy with it.
+    pub fn with_loaded_offsets<T>(&self, f: impl FnOnce(&OffsetIndex) -> T) -> Option<T> {
+        self.indexes.try_lock()?.offset.as_ref().map(f)
+    }
+
     fn load_sparse(&self, size: u64) -> Result<(OffsetIndex, TimeIndex), LogError> {
         let (offset_path, time_path) = (self.path(INDEX_SUFFIX), self.path(TIME_INDEX_SUFFIX));
         let offset = read_all(self.disk(), &offset_path).during("read", &offset_path)?;

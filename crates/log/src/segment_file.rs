@@ -36,6 +36,8 @@ struct State {
     direct_refused: bool,
     /// When this process last wrote to it through the page cache.
     buffered_at: Option<Monotonic>,
+    /// Where it first did: all that follows is its own.
+    appended_from: Option<u64>,
     /// Where what was read of it past the page cache is kept, and under which number.
     cold: Option<(ColdReads, u64)>,
     /// Who has more for the file, and how much of it the file has.
@@ -51,6 +53,7 @@ impl SegmentFile {
             direct: None,
             direct_refused: false,
             buffered_at: None,
+            appended_from: None,
             cold: None,
             queued: None,
         };
@@ -124,9 +127,16 @@ impl SegmentFile {
         }
     }
 
-    /// It was written to through the page cache.
-    pub fn wrote_buffered(&self, now: Monotonic) {
-        self.state.lock().buffered_at = Some(now);
+    /// It was appended to at `position`, through the page cache.
+    pub fn wrote_buffered(&self, position: u64, now: Monotonic) {
+        let mut s = self.state.lock();
+        s.buffered_at = Some(now);
+        s.appended_from = Some(s.appended_from.map_or(position, |from| from.min(position)));
+    }
+
+    /// From where on this process appended all that is there.
+    pub fn appended_from(&self) -> Option<u64> {
+        self.state.lock().appended_from
     }
 
     /// Whether it is better read past the page cache.

@@ -18,13 +18,61 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::{Buf, Bytes};
-use logrun_io::{Buffers, Stream};
+use logrun_io::{Buffers, FileRange, Stream};
 use tokio::io::AsyncWriteExt;
 
 use crate::frame::{FrameError, FrameReader};
 
-/// A response's bytes, length prefix and all, in segments that are written without being joined.
-pub type Response = Vec<Bytes>;
+/// A part of a response.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    Memory(Bytes),
+    /// Sent from where it is. A file that has been cut closes the connection.
+    File(FileRange),
+}
+
+impl Piece {
+    fn len(&self) -> usize {
+        match self {
+            Self::Memory(bytes) => bytes.len(),
+            Self::File(range) => range.len(),
+        }
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        match self {
+            Self::Memory(b) => b.advance(bytes),
+            Self::File(range) => range.advance(bytes),
+        }
+    }
+}
+
+/// A response's bytes, length prefix and all, in pieces that are written without being joined.
+#[derive(Clone, Debug, Default)]
+pub struct Response(Vec<Piece>);
+
+impl Response {
+    /// All of it, if it is in memory.
+    pub fn into_bytes(self) -> Option<Bytes> {
+        let in_memory = self.0.into_iter().map(|piece| match piece {
+            Piece::Memory(bytes) => Some(bytes),
+            Piece::File(_) => None,
+        });
+        Some(Bytes::from(in_memory.collect::<Option<Vec<Bytes>>>()?.concat()))
+    }
+}
+
+impl FromIterator<Piece> for Response {
+    fn from_iter<I: IntoIterator<Item = Piece>>(pieces: I) -> Self {
+        Self(pieces.into_iter().collect())
+    }
+}
+
+impl From<Vec<Bytes>> for Response {
+    fn from(slices: Vec<Bytes>) -> Self {
+        slices.into_iter().map(Piece::Memory).collect()
+    }
+}
 
 /// What becomes of a request.
 pub enum Outcome {
@@ -52,8 +100,8 @@ pub trait Service: Send {
 
 /// How many responses may be owed before no further request is begun.
 const OWED_MAX: usize = 64;
-/// Segments handed to one vectored write.
-const WRITE_SEGMENTS_MAX: usize = 64;
+/// Slices handed to one vectored write.
+const WRITE_SLICES_MAX: usize = 64;
 /// Responses up to this many bytes are gathered while further requests are already at hand.
 const GATHER_BYTES_MAX: usize = 256 << 10;
 
@@ -68,7 +116,7 @@ pub struct Connection<S> {
     frames: FrameReader,
     service: S,
     owed: VecDeque<Owed>,
-    out: Vec<Bytes>,
+    out: Vec<Piece>,
     out_bytes: usize,
 }
 
@@ -182,45 +230,55 @@ async fn head(owed: &mut VecDeque<Owed>) -> Response {
     }
 }
 
-fn gather(out: &mut Vec<Bytes>, out_bytes: &mut usize, response: Response) -> io::Result<()> {
-    if response.is_empty() {
+fn gather(out: &mut Vec<Piece>, out_bytes: &mut usize, Response(pieces): Response) -> io::Result<()> {
+    if pieces.is_empty() {
         return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "a request ended without a response"));
     }
-    *out_bytes += response.iter().map(Bytes::len).sum::<usize>();
+    *out_bytes += pieces.iter().map(Piece::len).sum::<usize>();
     if out.is_empty() {
-        *out = response
+        *out = pieces
     } else {
-        out.extend(response)
+        out.extend(pieces)
     }
     Ok(())
 }
 
-async fn flush(stream: &mut Stream, out: &mut Vec<Bytes>, out_bytes: &mut usize) -> io::Result<()> {
+async fn flush(stream: &mut Stream, out: &mut Vec<Piece>, out_bytes: &mut usize) -> io::Result<()> {
     let mut first = 0;
     while first < out.len() {
-        if out[first].is_empty() {
-            first += 1;
-            continue;
-        }
-        let mut slices = [IoSlice::new(&[]); WRITE_SEGMENTS_MAX];
-        let mut n = 0;
-        for segment in &out[first..] {
-            if n == WRITE_SEGMENTS_MAX {
-                break;
+        let mut written = match &out[first] {
+            piece if piece.len() == 0 => 0,
+            Piece::File(range) => stream.send_file(range).await?,
+            Piece::Memory(_) => {
+                let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
+                let mut n = 0;
+                let mut rest = out[first..].iter();
+                let more = loop {
+                    match rest.next() {
+                        Some(Piece::Memory(bytes)) if n < WRITE_SLICES_MAX => {
+                            slices[n] = IoSlice::new(bytes);
+                            n += 1;
+                        }
+                        next => break next.is_some(),
+                    }
+                };
+                let written = stream.send(&slices[..n], more).await?;
+                if written == 0 {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+                written
             }
-            slices[n] = IoSlice::new(segment);
-            n += 1;
-        }
-        let mut written = stream.write_vectored(&slices[..n]).await?;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        while written > 0 {
+        };
+        loop {
             let take = written.min(out[first].len());
             out[first].advance(take);
             written -= take;
-            if out[first].is_empty() {
-                first += 1;
+            if out[first].len() > 0 {
+                break;
+            }
+            first += 1;
+            if written == 0 {
+                break;
             }
         }
     }
@@ -241,7 +299,7 @@ mod tests {
 
     impl Service for Echo {
         async fn handle(&mut self, frame: Bytes) -> Outcome {
-            let response = vec![Bytes::from_static(&[0, 0, 0, 1]), frame.clone()];
+            let response = Response::from(vec![Bytes::from_static(&[0, 0, 0, 1]), frame.clone()]);
             match frame[0] {
                 200 => Outcome::Close,
                 255 => Outcome::Nothing,
@@ -277,5 +335,70 @@ mod tests {
         let numbers: Vec<u8> = got.chunks(5).map(|c| c[4]).collect();
         assert_eq!(numbers, [1, 2, 3, 4]);
         server.await.unwrap().unwrap();
+    }
+
+    /// Answers with what it has.
+    struct Fixed(Response);
+
+    impl Service for Fixed {
+        async fn handle(&mut self, _: Bytes) -> Outcome {
+            Outcome::Now(self.0.clone())
+        }
+    }
+
+    async fn served(net: Net, addr: &str, response: Response, requests: usize) -> (Vec<u8>, Result<(), FrameError>) {
+        let mut listener = net.bind(addr.parse().unwrap()).await.unwrap();
+        let mut client = net.connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _, _) = listener.accept().await.unwrap();
+        let server = tokio::spawn(Connection::new(stream, Fixed(response), 100, Buffers::default()).run());
+        client.write_all(&[0, 0, 0, 1, 0].repeat(requests)).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).await.unwrap();
+        (got, server.await.unwrap())
+    }
+
+    /// Pieces of memory and of files in turn, larger than what a socket takes at once; and what a peer gets of them.
+    fn mixed(file: &std::sync::Arc<dyn logrun_io::File>, contents: &[u8]) -> (Response, Vec<u8>) {
+        let ranges = [(0, 5), (5, 3_000_000), (7, 0), (3_500_000, 499_999)];
+        let (mut pieces, mut expected) = (Vec::new(), Vec::new());
+        for (i, (at, len)) in ranges.into_iter().enumerate() {
+            let between = vec![i as u8; [10, 0, 200_000, 3][i]];
+            pieces.push(Piece::Memory(Bytes::from(between.clone())));
+            pieces.push(Piece::Memory(Bytes::from_static(b"x")));
+            pieces.push(Piece::File(FileRange::new(file.clone(), at, len)));
+            expected.extend([&between[..], b"x", &contents[at as usize..at as usize + len]].concat());
+        }
+        (pieces.into_iter().collect(), expected)
+    }
+
+    #[tokio::test]
+    async fn what_lies_in_a_file_is_sent_in_its_place() {
+        let contents: Vec<u8> = (0..4_000_000u32).map(|i| (i / 3) as u8).collect();
+        let dir = std::env::temp_dir().join(format!("logrun-net-{}", std::process::id()));
+        let real = logrun_io::disk::RealDisk::new();
+        let simulated = logrun_io::disk::SimDisk::new();
+        let worlds: [(&dyn logrun_io::Disk, Net, &str); 3] = [
+            (&real, Net::Tcp, "127.0.0.1:0"),
+            (&simulated, Net::Tcp, "127.0.0.1:0"),
+            (&simulated, Net::Memory(MemoryNet::new()), "127.0.0.1:9"),
+        ];
+        for (disk, net, addr) in worlds {
+            disk.create_dir_all(&dir).unwrap();
+            let path = dir.join("f");
+            let file = disk.open(&path, logrun_io::OpenMode::Create).unwrap();
+            file.write_all_at(0, &[IoSlice::new(&contents)]).unwrap();
+            let (response, expected) = mixed(&file, &contents);
+            // It's sent though it has no name any more.
+            disk.remove_file(&path).unwrap();
+            let (got, ended) = served(net.clone(), addr, response.clone(), 2).await;
+            assert!(got == expected.repeat(2), "{} of {} bytes", got.len(), expected.len() * 2);
+            ended.unwrap();
+            file.set_len(1_000_000).unwrap();
+            let (got, ended) = served(net, addr, response, 1).await;
+            assert!(expected.starts_with(&got) && got.len() >= 999_000);
+            assert!(matches!(ended, Err(FrameError::Io(e)) if e.kind() == io::ErrorKind::UnexpectedEof));
+            disk.remove_dir_all(&dir).unwrap();
+        }
     }
 }

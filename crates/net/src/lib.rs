@@ -7,6 +7,6 @@ mod connection;
 mod frame;
 mod listener;
 
-pub use connection::{Connection, Outcome, PeerInfo, Response, Service};
+pub use connection::{Connection, Outcome, PeerInfo, Piece, Response, Service};
 pub use frame::{FrameError, FrameReader};
 pub use listener::{Acceptor, Connections};

@@ -138,6 +138,9 @@ pub struct Plan {
     pub gather_bytes: i64,
     /// The cleaner hurries.
     pub compacts: bool,
+    /// `logrun.cache.bytes`: as much as it likes, next to nothing, nothing, so that reads at the end of a log come from
+    /// memory or are sent from files.
+    pub cache_bytes: i64,
 }
 
 impl Plan {
@@ -161,6 +164,7 @@ impl Plan {
             gather_bytes: [-1, 0, 600][r.below(3) as usize],
             journal_bytes: [0, 24 << 10, 1 << 20][r.below(3) as usize],
             compacts: r.chance(1, 2),
+            cache_bytes: [-1, 16 << 10, 0][r.below(3) as usize],
         }
     }
 
@@ -184,6 +188,7 @@ impl Plan {
         settings.push(("log.dirs".into(), self.log_dirs.join(",")));
         settings.push(("logrun.journal.bytes".into(), self.journal_bytes.to_string()));
         settings.push(("logrun.write.gather.bytes".into(), self.gather_bytes.to_string()));
+        settings.push(("logrun.cache.bytes".into(), self.cache_bytes.to_string()));
         settings.push(("log.roll.ms".into(), self.segment_ms.to_string()));
         settings.push(("group.initial.rebalance.delay.ms".into(), self.rebalance_delay_ms.to_string()));
         settings.push(("logrun.partition.idle.close.ms".into(), self.idle_close_ms.to_string()));

@@ -79,8 +79,11 @@ pub fn run(seed: u64, system: &dyn System, sink: Option<Sink>) -> Outcome {
     };
     let last = PhasePlan { length_ms: 0, end: End::Stop, at_mutation: None, fault: None };
     let phases: Vec<PhasePlan> = plan.phases.iter().cloned().chain([last]).collect();
+    let disk = SimDisk::new();
+    // A stream of its own: how often a reader looks changes nothing for the workloads.
+    disk.cache_randomly(Random::from_seed(!seed));
     let run = Rc::new(Run {
-        disk: SimDisk::new(),
+        disk,
         random,
         model: RefCell::new(Model::default()),
         trace: RefCell::new(Trace::new(sink)),

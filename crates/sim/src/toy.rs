@@ -183,7 +183,10 @@ fn answer(
         };
     }
     let key = ApiKey::from_i16(header.request_api_key)?;
-    let out = |m: Result<Vec<Bytes>, _>| m.ok().map(Outcome::Now);
+    let out = |m: Result<Vec<logrun_wire::Piece>, _>| {
+        let pieces: Vec<Bytes> = m.ok()?.into_iter().filter_map(logrun_wire::Piece::in_memory).collect();
+        Some(Outcome::Now(pieces.into()))
+    };
     let id = header.correlation_id;
     match key {
         ApiKey::Metadata => {

@@ -1,4 +1,4 @@
-//! [`Encoder`]: writes Kafka's primitive types; large bytes stay where they are, as segments of their own.
+//! [`Encoder`]: writes Kafka's primitive types; large bytes stay where they are, as pieces of their own.
 //!
 //! Kafka's `Writable` and `SendBuilder`. The same code counts and writes: a counting encoder keeps nothing
 //! but the length, so what is counted is what is written.
@@ -8,9 +8,9 @@ use logrun_model::{Str, Uuid, varint};
 
 use crate::codec::{Codec, RawTaggedField};
 use crate::error::{EncodeError, EncodeErrorKind as Kind};
-use crate::records::Records;
+use crate::records::{Piece, Records};
 
-/// Bytes of at least this length are not copied but kept as a segment.
+/// Bytes of at least this length are not copied but kept as a piece.
 pub const SEGMENT_MIN: usize = 4096;
 
 /// Where an encoded message goes.
@@ -22,7 +22,7 @@ pub struct Encoder {
     /// Those of them that are, or would be, copied.
     copied: usize,
     buf: BytesMut,
-    segments: Vec<Bytes>,
+    pieces: Vec<Piece>,
 }
 
 macro_rules! numbers {
@@ -58,33 +58,41 @@ impl Encoder {
         self.len == 0
     }
 
-    /// The bytes written so far that are copied, not kept as segments: what [`Encoder::with_capacity`] needs.
+    /// The bytes written so far that are copied, not kept as pieces of their own: what [`Encoder::with_capacity`] needs.
     pub fn copied_len(&self) -> usize {
         self.copied
     }
 
     /// What was written, in order, for a vectored write. No piece is empty.
-    pub fn into_segments(mut self) -> Vec<Bytes> {
-        if !self.buf.is_empty() {
-            self.segments.push(self.buf.freeze());
-        }
-        self.segments
+    pub fn into_pieces(mut self) -> Vec<Piece> {
+        self.end_copied();
+        self.pieces
     }
 
-    /// What was written, as one piece; copies unless it already is one.
+    /// What was written, as one piece of memory; copies unless it already is one.
+    ///
+    /// # Panics
+    /// If a part of it is not in memory: only responses that go out have such.
     pub fn into_bytes(self) -> Bytes {
         let len = self.len;
-        let mut segments = self.into_segments();
-        match segments.len() {
+        let in_memory = |piece: Piece| piece.in_memory().expect("what is not in memory is only sent");
+        let mut pieces = self.into_pieces();
+        match pieces.len() {
             0 => Bytes::new(),
-            1 => segments.remove(0),
+            1 => in_memory(pieces.remove(0)),
             _ => {
                 let mut all = BytesMut::with_capacity(len);
-                for segment in segments {
-                    all.extend_from_slice(&segment);
+                for piece in pieces {
+                    all.extend_from_slice(&in_memory(piece));
                 }
                 all.freeze()
             }
+        }
+    }
+
+    fn end_copied(&mut self) {
+        if !self.buf.is_empty() {
+            self.pieces.push(Piece::Memory(self.buf.split().freeze()));
         }
     }
 
@@ -104,10 +112,8 @@ impl Encoder {
         }
         self.len += bytes.len();
         if !self.counting {
-            if !self.buf.is_empty() {
-                self.segments.push(self.buf.split().freeze());
-            }
-            self.segments.push(bytes.clone());
+            self.end_copied();
+            self.pieces.push(Piece::Memory(bytes.clone()));
         }
     }
 
@@ -184,11 +190,18 @@ impl Encoder {
         Ok(())
     }
 
-    /// Records: large slices become segments, the small ones between them are copied.
+    /// Records: large slices become pieces, the small ones between them are copied.
     pub fn records(&mut self, field: &'static str, value: &Records, flex: bool) -> Result<(), EncodeError> {
         self.length(field, value.len(), flex)?;
         for slice in value.slices() {
             self.put_shared(slice);
+        }
+        if let Some(elsewhere) = value.elsewhere().filter(|e| e.len > 0) {
+            self.len += elsewhere.len;
+            if !self.counting {
+                self.end_copied();
+                self.pieces.push(Piece::Elsewhere(elsewhere.clone()));
+            }
         }
         Ok(())
     }
@@ -379,7 +392,7 @@ mod tests {
         let mut e = Encoder::new();
         e.bytes("a", &big, false).unwrap();
         e.i8(1);
-        let segments = e.into_segments();
+        let segments: Vec<Bytes> = e.into_pieces().into_iter().filter_map(Piece::in_memory).collect();
         assert_eq!(segments.iter().map(Bytes::len).collect::<Vec<_>>(), [4, SEGMENT_MIN, 1]);
         assert_eq!(segments[1].as_ptr(), big.as_ptr());
     }

@@ -43,6 +43,8 @@ pub enum EncodeErrorKind {
     TooLong { length: usize },
     #[error("the version has no tagged fields")]
     UnsupportedTags,
+    #[error("what is not in memory can only be in a response")]
+    NotInMemory,
     #[error("the unknown tagged field {tag} is out of order or known")]
     TagOrder { tag: u32 },
 }

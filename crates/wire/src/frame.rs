@@ -15,6 +15,7 @@ use crate::encoder::Encoder;
 use crate::error::{DecodeError, EncodeError, EncodeErrorKind};
 pub use crate::messages::request_header::RequestHeader;
 pub use crate::messages::response_header::ResponseHeader;
+use crate::records::Piece;
 
 /// Why the header of a request can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -49,7 +50,7 @@ pub fn encode_response<M: Message>(
     api_key: ApiKey,
     version: i16,
     response: &M,
-) -> Result<Vec<Bytes>, EncodeError> {
+) -> Result<Vec<Piece>, EncodeError> {
     let header = ResponseHeader { correlation_id, ..Default::default() };
     encode_frame(&header, api_key.response_header_version(version), response, version)
 }
@@ -68,7 +69,12 @@ pub fn encode_request<R: Request>(
         client_id,
         ..Default::default()
     };
-    encode_frame(&header, R::API_KEY.request_header_version(version), request, version)
+    let pieces = encode_frame(&header, R::API_KEY.request_header_version(version), request, version)?;
+    let in_memory = pieces.into_iter().map(|piece| {
+        let refuse = || EncodeError::new("", EncodeErrorKind::NotInMemory).in_message(R::NAME, version);
+        piece.in_memory().ok_or_else(refuse)
+    });
+    in_memory.collect()
 }
 
 /// Reads the response to a request `R` of `version` from a frame (without its length).
@@ -85,7 +91,7 @@ fn encode_frame<H: Message, M: Message>(
     header_version: i16,
     message: &M,
     version: i16,
-) -> Result<Vec<Bytes>, EncodeError> {
+) -> Result<Vec<Piece>, EncodeError> {
     let mut counter = Encoder::counter();
     header.encode(&mut counter, header_version)?;
     message.encode(&mut counter, version)?;
@@ -97,7 +103,7 @@ fn encode_frame<H: Message, M: Message>(
     header.encode(&mut e, header_version)?;
     message.encode(&mut e, version)?;
     debug_assert_eq!(e.len(), 4 + length);
-    Ok(e.into_segments())
+    Ok(e.into_pieces())
 }
 
 #[cfg(test)]
@@ -105,6 +111,10 @@ mod tests {
     use super::*;
     use crate::messages::fetch_response::{FetchableTopicResponse, PartitionData};
     use crate::messages::{ApiVersionsRequest, ApiVersionsResponse, FetchResponse, MetadataRequest};
+
+    fn memory(pieces: Vec<Piece>) -> Vec<Bytes> {
+        pieces.into_iter().map(|p| p.in_memory().unwrap()).collect()
+    }
 
     fn frame(segments: Vec<Bytes>) -> Bytes {
         let all = segments.concat();
@@ -129,7 +139,7 @@ mod tests {
     #[test]
     fn api_versions_answers_with_header_0() {
         let response = ApiVersionsResponse { error_code: 35, ..Default::default() };
-        let bytes = frame(encode_response(9, ApiKey::ApiVersions, 3, &response).unwrap());
+        let bytes = frame(memory(encode_response(9, ApiKey::ApiVersions, 3, &response).unwrap()));
         let (header, back) = decode_response::<ApiVersionsRequest>(bytes, 3).unwrap();
         assert_eq!((header.correlation_id, back.error_code), (9, 35));
     }
@@ -140,7 +150,7 @@ mod tests {
         let partition = PartitionData { records: Some(records.clone().into()), ..Default::default() };
         let topic = FetchableTopicResponse { partitions: vec![partition], ..Default::default() };
         let response = FetchResponse { responses: vec![topic], ..Default::default() };
-        let segments = encode_response(1, ApiKey::Fetch, 12, &response).unwrap();
+        let segments = memory(encode_response(1, ApiKey::Fetch, 12, &response).unwrap());
         assert_eq!(segments.len(), 3);
         assert_eq!(segments[1].as_ptr(), records.as_ptr());
     }

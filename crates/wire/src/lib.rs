@@ -27,7 +27,7 @@ pub use encoder::{Encoder, RawTags, SEGMENT_MIN};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 pub use error_code::ErrorCode;
 pub use frame::{HeaderError, RequestHeader, ResponseHeader};
-pub use records::Records;
+pub use records::{Elsewhere, Piece, Records};
 
 /// What generated code needs, here and in the crates that generate log records.
 #[doc(hidden)]

@@ -1,10 +1,13 @@
 //! [`Records`]: the value of a field of type `records`, in one or several slices.
 //!
 //! Kafka's `BaseRecords`. Records that come in are one slice of the frame; records that go out of a log are, for
-//! each batch, a small patched header and the producer's own bytes. Nothing here looks into them, and nothing is
-//! copied but by [`Records::into_bytes`].
+//! each batch, a small patched header and the producer's own bytes; or they stay where they are, in a file, and only their
+//! length is known here ([`Elsewhere`]). Nothing here looks into them, and nothing is copied but by
+//! [`Records::into_bytes`].
 
+use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
@@ -20,6 +23,49 @@ enum Inner {
         slices: Vec<Bytes>,
         len: usize,
     },
+    Elsewhere(Elsewhere),
+}
+
+/// Bytes that are not in memory: whoever writes the frame knows what `source` is and how it's sent.
+#[derive(Clone)]
+pub struct Elsewhere {
+    pub source: Arc<dyn Any + Send + Sync>,
+    /// How many bytes it is.
+    pub len: usize,
+}
+
+impl fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Elsewhere({} bytes)", self.len)
+    }
+}
+
+/// A part of a frame as it goes out.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    Memory(Bytes),
+    Elsewhere(Elsewhere),
+}
+
+impl Piece {
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Memory(bytes) => bytes.len(),
+            Self::Elsewhere(e) => e.len,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes, if they are in memory.
+    pub fn in_memory(self) -> Option<Bytes> {
+        match self {
+            Self::Memory(bytes) => Some(bytes),
+            Self::Elsewhere(_) => None,
+        }
+    }
 }
 
 impl Default for Inner {
@@ -37,6 +83,15 @@ impl Records {
         match &self.0 {
             Inner::One(bytes) => bytes.len(),
             Inner::Several { len, .. } => *len,
+            Inner::Elsewhere(e) => e.len,
+        }
+    }
+
+    /// Where they are if not in memory. Only a response that goes out has such.
+    pub fn elsewhere(&self) -> Option<&Elsewhere> {
+        match &self.0 {
+            Inner::Elsewhere(e) => Some(e),
+            _ => None,
         }
     }
 
@@ -44,17 +99,22 @@ impl Records {
         self.len() == 0
     }
 
-    /// The slices in order; at least one, which may be empty.
+    /// The slices in order; at least one, which may be empty, unless they are elsewhere.
     pub fn slices(&self) -> &[Bytes] {
         match &self.0 {
+            Inner::Elsewhere(_) => &[],
             Inner::One(bytes) => std::slice::from_ref(bytes),
             Inner::Several { slices, .. } => slices,
         }
     }
 
     /// The records as one piece of memory; copies unless they already are one.
+    ///
+    /// # Panics
+    /// If they are elsewhere: what was decoded never is.
     pub fn into_bytes(self) -> Bytes {
         match self.0 {
+            Inner::Elsewhere(_) => panic!("records that are not in memory are only sent"),
             Inner::One(bytes) => bytes,
             Inner::Several { slices, len } => {
                 let mut all = BytesMut::with_capacity(len);
@@ -70,6 +130,12 @@ impl Records {
 impl From<Bytes> for Records {
     fn from(bytes: Bytes) -> Self {
         Self(Inner::One(bytes))
+    }
+}
+
+impl From<Elsewhere> for Records {
+    fn from(elsewhere: Elsewhere) -> Self {
+        Self(Inner::Elsewhere(elsewhere))
     }
 }
 
@@ -91,6 +157,8 @@ impl PartialEq for Records {
         let bytes = |r: &Self| r.slices().iter().flat_map(|s| s.iter().copied()).collect::<Vec<_>>();
         match (&self.0, &other.0) {
             (Inner::One(a), Inner::One(b)) => a == b,
+            (Inner::Elsewhere(a), Inner::Elsewhere(b)) => Arc::ptr_eq(&a.source, &b.source),
+            (Inner::Elsewhere(_), _) | (_, Inner::Elsewhere(_)) => false,
             // Only tests and tools compare records.
             _ => self.len() == other.len() && bytes(self) == bytes(other),
         }
@@ -103,6 +171,7 @@ impl fmt::Debug for Records {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Records({} bytes", self.len())?;
         match self.slices().len() {
+            0 => f.write_str(" elsewhere)"),
             1 => f.write_str(")"),
             n => write!(f, " in {n} slices)"),
         }
@@ -147,7 +216,7 @@ mod tests {
             let prefix = if flex { 2 } else { 4 };
             assert_eq!((counter.len(), counter.copied_len()), (e.len(), e.copied_len()));
             assert_eq!(e.len(), prefix + records.len());
-            let segments = e.into_segments();
+            let segments: Vec<Bytes> = e.into_pieces().into_iter().filter_map(Piece::in_memory).collect();
             assert_eq!(segments.iter().map(Bytes::len).collect::<Vec<_>>(), [prefix + 4, SEGMENT_MIN, 5]);
             assert_eq!(segments[1].as_ptr(), records.slices()[1].as_ptr());
             let frame = Bytes::from(segments.concat());
@@ -155,6 +224,23 @@ mod tests {
             assert_eq!(back, records);
             assert_eq!(back.into_bytes().as_ptr(), frame[prefix..].as_ptr());
         }
+    }
+
+    #[test]
+    fn what_is_elsewhere_is_a_piece_of_its_length() {
+        let records = Records::from(Elsewhere { source: Arc::new(()), len: 300 });
+        let mut counter = Encoder::counter();
+        counter.records("r", &records, false).unwrap();
+        assert_eq!((counter.len(), counter.copied_len()), (304, 4));
+        let mut e = Encoder::new();
+        e.records("r", &records, false).unwrap();
+        e.i16(7);
+        assert_eq!(e.len(), 306);
+        let pieces = e.into_pieces();
+        assert_eq!(pieces.iter().map(Piece::len).collect::<Vec<_>>(), [4, 300, 2]);
+        assert!(matches!((&pieces[0], &pieces[1]), (Piece::Memory(b), Piece::Elsewhere(_)) if b[..] == [0, 0, 1, 44]));
+        assert_eq!(records, records.clone());
+        assert_ne!(records, Records::from(Bytes::from(vec![0; 300])));
     }
 
     #[test]

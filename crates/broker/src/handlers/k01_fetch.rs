@@ -44,7 +44,7 @@ enum Look {
 impl Look {
     fn bytes(&self) -> usize {
         match self {
-            Self::Read(_, records) => records.bytes,
+            Self::Read(_, read) => read.records.len(),
             Self::Failed(_) => 0,
         }
     }
@@ -194,8 +194,8 @@ async fn look(
         };
         looks.push(match read {
             Ok((read, records)) => {
-                left = left.saturating_sub(records.bytes);
-                found_any |= records.bytes > 0;
+                left = left.saturating_sub(records.records.len());
+                found_any |= !records.records.is_empty();
                 Look::Read(read, records)
             }
             Err(failure) => Look::Failed(failure),
@@ -204,7 +204,8 @@ async fn look(
     looks
 }
 
-/// Reads at once what memory has, else on a thread that may wait for the disk.
+/// Reads at once what memory has, sends what the page cache has from there, and reads the rest on a thread that may wait
+/// for the disk.
 async fn read(
     broker: &Arc<Broker>,
     partition: Arc<Partition>,
@@ -215,7 +216,10 @@ async fn read(
     let records = match read.plan.take() {
         None => ReadRecords::default(),
         Some(plan) if plan.is_in_memory() => partition.run_read(fetcher, from, plan)?,
-        Some(plan) => broker.io().tasks.blocking(move || partition.run_read(fetcher, from, plan)).await?,
+        Some(plan) => match plan.cached() {
+            Some(range) => partition.range_read(fetcher, from, range)?,
+            None => broker.io().tasks.blocking(move || partition.run_read(fetcher, from, plan)).await?,
+        },
     };
     Ok((read, records))
 }
@@ -260,7 +264,7 @@ fn partition_data(wanted: &FetchPartition, look: Look) -> (PartitionData, Partit
     match look {
         Look::Read(read, records) => {
             let state = PartitionState {
-                has_records: records.bytes > 0,
+                has_records: !records.records.is_empty(),
                 has_error: false,
                 has_advice: read.diverging.is_some(),
                 high_watermark: read.high_watermark,
@@ -285,7 +289,7 @@ fn partition_data(wanted: &FetchPartition, look: Look) -> (PartitionData, Partit
                     }),
                     aborted_transactions: aborted,
                     preferred_read_replica: -1,
-                    records: Some(Records::from(records.slices)),
+                    records: Some(records.records),
                     ..Default::default()
                 };
             (data, state)

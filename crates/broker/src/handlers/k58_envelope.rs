@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use logrun_net::Outcome;
 use logrun_wire::messages::{EnvelopeRequest, EnvelopeResponse};
 use logrun_wire::{ApiKey, ErrorCode, frame};
@@ -58,11 +58,9 @@ async fn open(broker: &Arc<Broker>, context: &RequestContext, request: EnvelopeR
         is_forwarded: true,
     };
     match (entry.run)(broker, inner, body).await {
-        Ok(Outcome::Now(segments)) => {
-            let mut response = BytesMut::with_capacity(segments.iter().map(Bytes::len).sum());
-            segments.iter().for_each(|s| response.extend_from_slice(s));
+        Ok(Outcome::Now(response)) => {
             // The length is the outer frame's business.
-            Ok(response.freeze().slice(LENGTH_BYTES..))
+            response.into_bytes().map(|r| r.slice(LENGTH_BYTES..)).ok_or(ErrorCode::UnknownServerError)
         }
         Ok(_) => Err(ErrorCode::UnknownServerError),
         Err(e) => Err(refuse(ErrorCode::InvalidRequest, &e)),

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use logrun_log::{AbortedTxn, LogError, ReadPlan};
+use logrun_log::{AbortedTxn, LogError, LogRange, ReadPlan};
 use logrun_model::{BrokerEpoch, LeaderEpoch, NodeId, Now, Offset, TimestampMs};
 use logrun_partition::{Event, FetchBounds, FetchRange, Reader};
+use logrun_wire::{Elsewhere, Records};
 
 use super::partition::Partition;
 use crate::errors::Failure;
@@ -75,8 +75,7 @@ pub struct PlannedRead {
 /// Records, and the aborted transactions among them.
 #[derive(Debug, Default)]
 pub struct ReadRecords {
-    pub slices: Vec<Bytes>,
-    pub bytes: usize,
+    pub records: Records,
     pub aborted: Option<Vec<AbortedTxn>>,
 }
 
@@ -161,15 +160,33 @@ impl Partition {
     /// Gets the records of a plan; may wait for the disk unless the plan is in memory.
     pub fn run_read(&self, fetcher: Fetcher, from: Offset, plan: ReadPlan) -> Result<ReadRecords, Failure> {
         let found = plan.run().map_err(|e| self.storage_failed(e))?;
-        let aborted = match fetcher {
-            Fetcher::ReadCommitted if found.bytes > 0 => {
-                let list = self.state.lock().log.aborted_transactions(from, found.next_offset);
-                Some(list.map_err(|e| self.storage_failed(e))?)
+        let aborted = self.aborted_within(fetcher, from, found.next_offset, found.bytes)?;
+        Ok(ReadRecords { records: found.slices.into(), aborted })
+    }
+
+    /// Records that are sent from their file.
+    pub fn range_read(&self, fetcher: Fetcher, from: Offset, found: LogRange) -> Result<ReadRecords, Failure> {
+        let len = found.range.len();
+        let aborted = self.aborted_within(fetcher, from, found.next_offset, len)?;
+        Ok(ReadRecords { records: Elsewhere { source: Arc::new(found.range), len }.into(), aborted })
+    }
+
+    /// The aborted transactions that a reader must know of for the `bytes` of records from `from` to before `end`.
+    fn aborted_within(
+        &self,
+        fetcher: Fetcher,
+        from: Offset,
+        end: Offset,
+        bytes: usize,
+    ) -> Result<Option<Vec<AbortedTxn>>, Failure> {
+        match fetcher {
+            Fetcher::ReadCommitted if bytes > 0 => {
+                let list = self.state.lock().log.aborted_transactions(from, end);
+                Ok(Some(list.map_err(|e| self.storage_failed(e))?))
             }
-            Fetcher::ReadCommitted => Some(Vec::new()),
-            _ => None,
-        };
-        Ok(ReadRecords { slices: found.slices, bytes: found.bytes, aborted })
+            Fetcher::ReadCommitted => Ok(Some(Vec::new())),
+            _ => Ok(None),
+        }
     }
 
     /// Answers ListOffsets. A search by time may wait for the disk.

@@ -15,7 +15,7 @@ use logrun_wire::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use logrun_wire::messages::{ApiVersionsResponse, MetadataRequest, MetadataResponse};
-use logrun_wire::{ApiKey, Decoder, Message};
+use logrun_wire::{ApiKey, Decoder, Message, Piece};
 use tokio::io::AsyncWriteExt;
 
 /// A request, as far as it is read.
@@ -35,7 +35,8 @@ impl Asked {
     /// A response to it.
     pub fn answer<M: Message>(&self, response: &M) -> Option<Vec<Bytes>> {
         let (id, version) = (self.header.correlation_id, self.header.request_api_version);
-        Some(encode_response(id, self.api, version, response).expect("a response"))
+        let pieces = encode_response(id, self.api, version, response).expect("a response");
+        pieces.into_iter().map(Piece::in_memory).collect()
     }
 }
 

@@ -4,15 +4,18 @@
 //! reads go through `Tasks::blocking`. What is written survives the process; only what is synced
 //! (data by [`File::sync_data`], names by [`Disk::sync_dir`]) survives a power cut.
 
+mod range;
 mod real;
 mod sim;
 
 use std::fmt::Debug;
 use std::io;
 use std::io::IoSlice;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use range::FileRange;
 pub use real::RealDisk;
 pub use sim::{Fault, SECTOR_BYTES, SimCounts, SimDisk};
 
@@ -58,6 +61,13 @@ pub struct Space {
 pub trait File: Send + Sync + Debug {
     /// Reads at most `buf.len()` bytes at `offset`; fewer only at the end of the file.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+    /// As [`Self::read_at`], but only what the system's page cache has: `None` if that is not all of it, or can't be
+    /// known. Never waits for the device.
+    fn read_cached(&self, offset: u64, buf: &mut [u8]) -> io::Result<Option<usize>>;
+    /// The system's own handle, from which the kernel can send the file's bytes; `None` if there is none.
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
     /// Writes all of `bufs`, one after the other, from `offset` on.
     fn write_all_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<()>;
     /// The file's length in bytes.

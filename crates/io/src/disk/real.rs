@@ -1,13 +1,15 @@
 //! The operating system's files.
 
 use std::fs;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use rustix::fs::FlockOperation;
+use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{DIRECT_ALIGN_BYTES, DirEntry, DirLock, Disk, File, OpenMode, PathInfo, Space};
 
@@ -45,6 +47,22 @@ impl File for RealFile {
             }
         }
         Ok(done)
+    }
+
+    fn read_cached(&self, offset: u64, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        let wanted = buf.len();
+        let mut bufs = [IoSliceMut::new(buf)];
+        match rustix::io::retry_on_intr(|| rustix::io::preadv2(&self.file, &mut bufs, offset, ReadWriteFlags::NOWAIT)) {
+            Ok(n) if n == wanted => Ok(Some(n)),
+            // The end of the file, or of what is cached.
+            Ok(n) => Ok((offset + n as u64 >= self.len()?).then_some(n)),
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
     }
 
     fn write_all_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<()> {

@@ -68,6 +68,14 @@ impl OffsetIndex {
         }
     }
 
+    /// The greatest position up to `position_max` of a batch before which all have offsets below `upper_bound`, as far as
+    /// entries tell; else 0.
+    pub fn last_at(&self, upper_bound: Offset, position_max: u64) -> u64 {
+        let n =
+            self.list.partition_point(|e| u64::from(e.1) <= position_max && e.offset(self.base_offset) <= upper_bound);
+        n.checked_sub(1).map_or(0, |i| self.at(i).1)
+    }
+
     /// The last entry, or the segment's beginning.
     pub fn last(&self) -> (Offset, u64) {
         match self.len() {
@@ -122,6 +130,9 @@ mod tests {
         assert_eq!(index.lookup(Offset(110)), (Offset(110), 4096));
         assert_eq!(index.lookup(Offset(119)), (Offset(110), 4096));
         assert_eq!(index.lookup(Offset(i64::MAX)), (Offset(120), 8192));
+        let upto = |upper, position| index.last_at(Offset(upper), position);
+        assert_eq!([upto(500, 4095), upto(500, 4096), upto(500, 9999), upto(119, 9999)], [0, 4096, 8192, 4096]);
+        assert_eq!([upto(120, 9999), upto(109, 9999), upto(0, 0)], [8192, 0, 0]);
         index.truncate_to(Offset(120));
         assert_eq!(index.last(), (Offset(110), 4096));
     }

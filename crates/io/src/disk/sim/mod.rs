@@ -43,6 +43,17 @@ struct World {
     locks: Vec<u64>,
     now_ms: i64,
     refuses_direct: bool,
+    cached: Cached,
+}
+
+/// What the page cache is said to have.
+#[derive(Debug, Default)]
+enum Cached {
+    #[default]
+    Everything,
+    Nothing,
+    /// A part, anew at each look.
+    Sometimes(Random),
 }
 
 /// How much a simulated disk has done.
@@ -114,6 +125,16 @@ impl SimDisk {
     /// Whether files can't be opened for writes past the page cache, as on a tmpfs.
     pub fn refuse_direct(&self, refuses: bool) {
         self.0.lock().refuses_direct = refuses;
+    }
+
+    /// Whether the page cache has what was written, as it has at first, or nothing.
+    pub fn keep_cached(&self, keeps: bool) {
+        self.0.lock().cached = if keeps { Cached::Everything } else { Cached::Nothing };
+    }
+
+    /// The page cache has three out of four things that are looked for.
+    pub fn cache_randomly(&self, random: Random) {
+        self.0.lock().cached = Cached::Sometimes(random);
     }
 
     /// The time that files modified from now on carry, in milliseconds since the Unix epoch.
@@ -239,6 +260,15 @@ impl File for SimFile {
         let n = buf.len().min(data.len() - start);
         buf[..n].copy_from_slice(&data[start..start + n]);
         Ok(n)
+    }
+
+    fn read_cached(&self, offset: u64, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        let cached = match &self.disk.0.lock().cached {
+            Cached::Everything => true,
+            Cached::Nothing => false,
+            Cached::Sometimes(random) => !random.chance(1, 4),
+        };
+        if cached { self.read_at(offset, buf).map(Some) } else { Ok(None) }
     }
 
     fn write_all_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<()> {
