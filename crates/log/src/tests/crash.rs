@@ -25,13 +25,15 @@ use crate::{Durable, Log, LogConfig, LogError, OpenState, Writing};
 
 const TOPIC_ID: logrun_model::TopicId = logrun_model::Uuid([7; 16]);
 
+/// A batch's base and next offset, and its bytes.
+type Appended = (i64, i64, Vec<u8>);
+
 /// What the log is known to hold.
 #[derive(Clone, Default)]
 struct Model {
-    /// The bytes of each batch, with its base and next offset.
-    batches: Vec<(i64, i64, Vec<u8>)>,
+    batches: Vec<Appended>,
     /// What was appended by a call that did not return.
-    in_flight: Vec<(i64, i64, Vec<u8>)>,
+    in_flight: Vec<Appended>,
     /// All below must be there after a power cut.
     flushed: i64,
     /// A truncation to this offset was begun and did not return.
@@ -44,7 +46,7 @@ struct Model {
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ranges = |list: &[(i64, i64, Vec<u8>)]| list.iter().map(|b| (b.0, b.1)).collect::<Vec<_>>();
+        let ranges = |list: &[Appended]| list.iter().map(|b| (b.0, b.1)).collect::<Vec<_>>();
         write!(
             f,
             "batches {:?} in flight {:?} flushed {} truncating {:?} start {}..{} recovery point {}",
@@ -124,7 +126,7 @@ struct Run {
     keep_going: bool,
     writing: Writing,
     /// What was appended and is still to be written, with when it is.
-    gathered: VecDeque<(Durable, Vec<(i64, i64, Vec<u8>)>)>,
+    gathered: VecDeque<(Durable, Vec<Appended>)>,
     /// Where what is gathered is written, when it has its turn.
     runtime: tokio::runtime::Runtime,
 }
@@ -363,7 +365,7 @@ impl Run {
         let (mut log, report) = self.open(false).unwrap();
         let m = &self.model;
         let found = read_batches(&log, 10_000);
-        let mut possible: Vec<&(i64, i64, Vec<u8>)> = m.batches.iter().collect();
+        let mut possible: Vec<&Appended> = m.batches.iter().collect();
         possible.extend(self.gathered.iter().flat_map(|(_, batches)| batches));
         possible.extend(&m.in_flight);
         possible.retain(|b| b.1 > log.log_start_offset().get());

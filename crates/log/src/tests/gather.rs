@@ -125,7 +125,7 @@ fn a_write_that_fails_or_comes_short_is_told_and_acknowledges_nothing() {
             f.world.disk.fail_mutation(f.world.disk.counts().mutations + n, fault);
             let mut told: Vec<_> = (4..12).map(|at| f.append(at, 100_000).unwrap()).collect();
             f.turn();
-            let failed = told.iter_mut().filter_map(|d| poll(d)).filter(Result::is_err).count();
+            let failed = told.iter_mut().filter_map(poll).filter(Result::is_err).count();
             let acknowledged = told.len() - failed;
             if failed > 0 {
                 assert!(matches!(f.append(12, 100_000), Err(LogError::Io { .. })));
