@@ -228,7 +228,7 @@ impl Admin {
         &self,
         ids: &[Str],
         versions: (i16, i16),
-        build: impl Fn(i16, Vec<Str>) -> R,
+        build: impl Fn(i16, Vec<Str>) -> R + Sync,
         read: impl Fn(R::Response) -> Outcomes<Str, V>,
     ) -> Each<Str, V> {
         let build = |version: i16, keys: &[CoordinatorKey]| Ok(build(version, keys.iter().map(id_of).collect()));
@@ -243,7 +243,7 @@ impl Admin {
         &self,
         ids: &[Str],
         versions: (i16, i16),
-        build: impl Fn(i16, Vec<Str>) -> R,
+        build: impl Fn(i16, Vec<Str>) -> R + Sync,
         read: impl Fn(R::Response) -> Outcomes<Str, GroupDescription>,
     ) -> Each<Str, GroupDescription> {
         let mut described = self.each_group(ids, versions, build, read).await;
