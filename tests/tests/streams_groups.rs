@@ -140,6 +140,7 @@ const WITH_A_MEMBER: &[&str] = &[
     "--describe --group @wc --state",
     "--describe --group @wc --state --verbose",
     "--reset-offsets --group @wc --input-topic words --to-earliest --execute",
+    "--reset-offsets --group @wc --input-topic words --to-earliest --execute --delete-all-internal-topics",
     "--delete --group @wc",
     "--delete-offsets --group @wc --input-topic words",
 ];
@@ -189,6 +190,8 @@ fn groups_of_streams_applications() {
         members.push(member);
     }
     let mut differences = compare(&mut tools, &bootstrap, WITH_A_MEMBER);
+    let topics = tools.ours("kafka-topics", &words("--list"), "").expect("an end").1;
+    assert!(topics.contains("minewc-counts-changelog"), "a group that lives keeps its topics: {topics}");
     for member in &mut members {
         runtime.block_on(member.beat(-1));
     }

@@ -202,6 +202,8 @@ fn remedy(reason: &str, address: &str) -> String {
         "This machine doesn't know the name: check its spelling, DNS or /etc/hosts".to_owned()
     } else if reason.contains("within") || reason.contains("timed out") {
         "Nothing answers at all: a firewall, a wrong address, or a machine that is down".to_owned()
+    } else if reason.contains("frame") {
+        format!("It may speak TLS (security.protocol), or be no broker: `logrun doctor -b {address}` looks closer")
     } else {
         format!("`logrun doctor -b {address}` looks closer")
     }

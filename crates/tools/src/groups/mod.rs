@@ -159,7 +159,7 @@ async fn act(given: &Given<'_>, out: &mut Out) -> Result<(), Failure> {
         delete::offsets(out, &session, given.value("group")?.unwrap_or_default(), &given.values("topic")).await
     } else {
         let names = chosen(given, &session).await?;
-        reset::reset(given, out, &session, &names, reset::Kind::Consumer).await
+        reset::reset(given, out, &session, &names, reset::Kind::Consumer).await.map(drop)
     }
 }
 

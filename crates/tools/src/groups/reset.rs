@@ -38,7 +38,7 @@ impl Kind {
     }
 }
 
-/// Runs it for these groups.
+/// Runs it for these groups. Where each goes on; nowhere if it was refused.
 ///
 /// # Errors
 /// What the command line asks can't be done, or nobody answers.
@@ -48,7 +48,7 @@ pub async fn reset(
     session: &Session,
     groups: &[String],
     kind: Kind,
-) -> Result<(), Failure> {
+) -> Result<Plan, Failure> {
     let execute = given.has("execute") && !given.has("dry-run");
     if !given.has("execute") && !given.has("dry-run") {
         eprintln!(
@@ -79,9 +79,11 @@ pub async fn reset(
         plan.insert(group.clone(), offsets);
     }
     if given.has("export") {
-        return Ok(writeln!(out, "{}", to_csv(&plan, one_group))?);
+        writeln!(out, "{}", to_csv(&plan, one_group))?;
+    } else {
+        table(out, &plan, if kind == Kind::Streams { STREAMS_WIDTHS } else { WIDTHS })?;
     }
-    table(out, &plan, if kind == Kind::Streams { STREAMS_WIDTHS } else { WIDTHS })
+    Ok(plan)
 }
 
 /// The least widths of the columns of groups, of topics, and of new offsets.
@@ -163,7 +165,9 @@ async fn offsets_of(
     kind: Kind,
 ) -> Result<BTreeMap<Partition, i64>, Failure> {
     let (topic, all_topics) = kind.options();
-    let current = match given.has(all_topics) || given.has("shift-by") || given.has("to-current") {
+    // Of a streams group only what it has read.
+    let only_its_own = kind == Kind::Streams && given.has(topic);
+    let current = match only_its_own || given.has(all_topics) || given.has("shift-by") || given.has("to-current") {
         true => committed(session, group).await?,
         false => BTreeMap::new(),
     };
@@ -171,12 +175,9 @@ async fn offsets_of(
         current.keys().cloned().collect()
     } else if given.has(topic) {
         let named = named_partitions(session, &given.values(topic)).await?;
-        if kind == Kind::Streams {
-            let own = streams::input_topics(session, group).await?;
-            if named.iter().any(|(topic, _)| !own.contains(topic.as_str())) {
-                writeln!(out, "\nError: One or more topics are not part of the group '{group}'.")?;
-                return Ok(BTreeMap::new());
-            }
+        if only_its_own && named.iter().any(|partition| !current.contains_key(partition)) {
+            writeln!(out, "\nError: One or more topics are not part of the group '{group}'.")?;
+            return Ok(BTreeMap::new());
         }
         named
     } else {

@@ -136,13 +136,20 @@ async fn act(given: &Given<'_>, out: &mut Out) -> Result<(), Failure> {
         delete_offsets(given, out, &session).await
     } else {
         let names = names(given, &session).await?;
-        reset(given, out, &session, &names, Kind::Streams).await?;
-        let mut topics = internal_topics(&session, &names).await?;
+        let plan = reset(given, out, &session, &names, Kind::Streams).await?;
+        // A group that goes on as it was, because it is active or it was refused, keeps its topics.
+        let moved: Vec<String> = plan.into_iter().filter(|(_, to)| !to.is_empty()).map(|(group, _)| group).collect();
+        let mut topics = internal_topics(&session, &moved).await?;
         if !given.has("delete-all-internal-topics") {
             let named = given.values("delete-internal-topic");
             topics.values_mut().for_each(|topics| topics.retain(|t| named.contains(&&**t)));
         }
-        delete_topics(out, &session, topics).await
+        let done = delete_topics(out, &session, topics).await?;
+        // Kafka's tool doesn't say it here.
+        if !done.is_empty() {
+            eprintln!("Internal topics were deleted of: {}.", done.join(", "));
+        }
+        Ok(())
     }
 }
 
@@ -178,6 +185,12 @@ async fn describe(given: &Given<'_>, out: &mut Out, session: &Session) -> Result
     Ok(())
 }
 
+/// There is nothing to print: Kafka's tool is silent, and for people it is said where scripts don't read.
+fn nobody(group: &Group) -> Result<(), Failure> {
+    eprintln!("Streams group '{}' has no active members ({}).", group.id, group.state);
+    Ok(())
+}
+
 /// Says what the state means for the reader.
 fn announce(out: &mut Out, group: &Group) -> Result<(), Failure> {
     match group.state.as_str() {
@@ -207,7 +220,7 @@ fn state(out: &mut Out, group: &Group, verbose: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `ACTIVE: 0:[0,1];1:[0];`, for the tasks of each kind that there are.
+/// `ACTIVE: 0:[0,1]; 1:[0]; `, for the tasks of each kind that there are.
 fn tasks(of: &wire::Assignment, prefix: &str) -> String {
     let mut text = String::new();
     for (kind, tasks) in [("ACTIVE", &of.active_tasks), ("STANDBY", &of.standby_tasks), ("WARMUP", &of.warmup_tasks)] {
@@ -215,16 +228,15 @@ fn tasks(of: &wire::Assignment, prefix: &str) -> String {
             text.push_str(&format!("{prefix}{kind}: "));
         }
         for task in tasks {
-            text.push_str(&format!("{}:[{}];", task.subtopology_id, commas(&task.partitions)));
+            text.push_str(&format!("{}:[{}]; ", task.subtopology_id, commas(&task.partitions)));
         }
     }
     text
 }
 
 fn members(out: &mut Out, group: &Group, streams: &wire::DescribedGroup, verbose: bool) -> Result<(), Failure> {
-    announce(out, group)?;
     if group.state == "Dead" || streams.members.is_empty() {
-        return Ok(());
+        return nobody(group);
     }
     let width = |f: &dyn Fn(&wire::Member) -> usize| streams.members.iter().map(f).fold(15, usize::max);
     let group_width = group.id.chars().count().max(15);
@@ -299,9 +311,8 @@ async fn offsets(
     streams: &wire::DescribedGroup,
     verbose: bool,
 ) -> Result<(), Failure> {
-    announce(out, group)?;
     if group.state == "Dead" || streams.members.is_empty() {
-        return Ok(());
+        return nobody(group);
     }
     let all = active(streams)?;
     let topics: BTreeSet<&str> = all.iter().map(|(topic, _)| topic.as_str()).collect();
@@ -349,22 +360,6 @@ fn is_internal(group: &str, topic: &str) -> bool {
         || (topic.ends_with("-topic") && joins.iter().any(|join| topic.contains(join))))
 }
 
-/// The topics that a group reads from outside; none if there is no such group.
-///
-/// # Errors
-/// Nobody answers.
-pub async fn input_topics(session: &Session, name: &str) -> Result<BTreeSet<Str>, Failure> {
-    let id = Str::from(name);
-    let description = session.admin().describe_streams_groups(std::slice::from_ref(&id), false).await.remove(&id);
-    let topology = match description {
-        Some(Ok(description)) => description.streams.and_then(|s| s.topology),
-        Some(Err(e)) if e.code() != Some(ErrorCode::GroupIdNotFound) => return Err(failure(&e)),
-        _ => None,
-    };
-    let subtopologies = topology.into_iter().flat_map(|t| t.subtopologies.unwrap_or_default());
-    Ok(subtopologies.flat_map(|s| s.source_topics).collect())
-}
-
 /// The topics that each of these groups has for itself; none where there is no such group any more.
 async fn internal_topics(session: &Session, names: &[String]) -> Result<BTreeMap<String, Vec<Str>>, Failure> {
     let ids: Vec<Str> = names.iter().map(|n| Str::from(n.as_str())).collect();
@@ -383,7 +378,12 @@ async fn internal_topics(session: &Session, names: &[String]) -> Result<BTreeMap
     Ok(found)
 }
 
-async fn delete_topics(out: &mut Out, session: &Session, topics: BTreeMap<String, Vec<Str>>) -> Result<(), Failure> {
+/// Deletes groups' own topics; the groups of which that was done.
+async fn delete_topics(
+    out: &mut Out,
+    session: &Session,
+    topics: BTreeMap<String, Vec<Str>>,
+) -> Result<Vec<String>, Failure> {
     let (mut done, mut kept) = (Vec::new(), BTreeMap::new());
     for (group, topics) in topics.into_iter().filter(|(_, topics)| !topics.is_empty()) {
         let results = session.admin().delete_topics(&topics).await.map_err(|e| failure(&e))?;
@@ -392,17 +392,13 @@ async fn delete_topics(out: &mut Out, session: &Session, topics: BTreeMap<String
             Some(e) => drop(kept.insert(group, thrown(&e))),
         }
     }
-    if !done.is_empty() {
-        let groups = done.join("', '");
-        writeln!(out, "Deletion of associated internal topics of the streams groups ('{groups}') was successful.")?;
-    }
     if !kept.is_empty() {
         writeln!(out, "\nError: Deletion of some associated internal topics failed:")?;
     }
     for (group, why) in kept {
         writeln!(out, "* Internal topics of the streams group '{group}' could not be deleted due to: {why}")?;
     }
-    Ok(())
+    Ok(done)
 }
 
 async fn delete_groups(given: &Given<'_>, out: &mut Out, session: &Session) -> Result<(), Failure> {
@@ -414,7 +410,12 @@ async fn delete_groups(given: &Given<'_>, out: &mut Out, session: &Session) -> R
     }
     let deleted = delete(out, session, GroupKind::Streams, chosen).await?;
     topics.retain(|group, _| deleted.iter().any(|name| **name == **group));
-    delete_topics(out, session, topics).await
+    let done = delete_topics(out, session, topics).await?;
+    if !done.is_empty() {
+        let groups = done.join("', '");
+        writeln!(out, "Deletion of associated internal topics of the streams groups ('{groups}') was successful.")?;
+    }
+    Ok(())
 }
 
 async fn delete_offsets(given: &Given<'_>, out: &mut Out, session: &Session) -> Result<(), Failure> {
@@ -455,7 +456,7 @@ mod tests {
             warmup_tasks: vec![task("0", &[3])],
             ..Default::default()
         };
-        assert_eq!(tasks(&assignment, ""), "ACTIVE: 0:[0,1];1:[2];WARMUP: 0:[3];");
+        assert_eq!(tasks(&assignment, ""), "ACTIVE: 0:[0,1]; 1:[2]; WARMUP: 0:[3]; ");
         assert_eq!(tasks(&wire::Assignment::default(), "TARGET-"), "");
     }
 }
