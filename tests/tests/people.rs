@@ -36,6 +36,7 @@ impl Desk {
         let mut shell = Command::new("sh");
         shell
             .args(["-c", line])
+            .current_dir(self.scratch.path())
             .env("PATH", with_logrun())
             .env("LOGRUN_CONTEXTS", self.scratch.join("contexts.toml"))
             .env_remove("LOGRUN_CONTEXT")
