@@ -32,7 +32,11 @@ const LINES: &[(&str, &str, &[&str])] = &[
         &["--bootstrap-server", "B", "describe", "--status"],
     ),
     ("kafka-features describe", "org.apache.kafka.tools.FeatureCommand", &["--bootstrap-server", "B", "describe"]),
-    ("kafka-transactions list", "org.apache.kafka.tools.TransactionsCommand", &["--bootstrap-server", "B", "list"]),
+    (
+        "kafka-transactions describe-producers",
+        "org.apache.kafka.tools.TransactionsCommand",
+        &["--bootstrap-server", "B", "describe-producers", "--topic", "asked", "--partition", "0"],
+    ),
     ("kafka-topics --help", "org.apache.kafka.tools.TopicCommand", &["--help"]),
 ];
 
