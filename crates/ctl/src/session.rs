@@ -246,6 +246,7 @@ mod tests {
             connect("Connection refused (os error 111)"),
             connect("failed to lookup address information: Name or service not known"),
             connect("no connection within 10000 ms"),
+            connect("the connection ended inside a frame"),
             Error::Disconnected { address: "kafka:9092".to_owned(), reason: "the broker closed it".to_owned() },
             Error::Authentication { address: "kafka:9092".to_owned(), reason: "Authentication failed".to_owned() },
             Error::TimedOut {
