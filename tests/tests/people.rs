@@ -348,6 +348,11 @@ fn doctor_and_top() {
     let rows = desk.ok("logrun top -n 3 --interval 500ms -o tsv | cut -f 2,4");
     let rates: Vec<f64> = rows.lines().filter_map(|l| l.strip_prefix("orders\t")?.parse().ok()).collect();
     assert!(rates.len() == 3 && rates.iter().any(|r| *r > 10.0), "{rows}");
+    let rows = desk.ok("logrun top producers -n 2 --interval 500ms -o tsv | cut -f 3,5");
+    let rates: Vec<f64> = rows.lines().filter_map(|l| l.strip_prefix("[\"orders\"]\t")?.parse().ok()).collect();
+    assert!(rates.iter().any(|r| *r > 10.0), "{rows}");
+    let topics = desk.ok("logrun top topics orders -n 1 --interval 1s");
+    assert!(topics.contains("\"bytes_per_s\":") && !topics.contains("null"), "{topics}");
     let groups = desk.ok("logrun top groups -n 1 --interval 200ms");
     assert!(groups.contains("\"group\":\"billing\"") && groups.contains("\"lag\":"), "{groups}");
 }
@@ -447,7 +452,13 @@ fn the_same_against_apache_kafka() {
     assert!(desk.fails("logrun topics compact orders", 1).contains("config of Logrun"));
     let report = desk.ok("logrun doctor -o tsv");
     assert!(report.lines().skip(1).all(|line| line.split('\t').nth(1) == Some("ok")), "{report}");
-    assert!(desk.ok("logrun top -n 1 --interval 200ms").contains("\"topic\":\"orders\""));
+    let topics = desk.ok("logrun top topics orders -n 1 --interval 200ms");
+    assert!(topics.contains("\"topic\":\"orders\"") && !topics.contains("\"bytes\":null"), "{topics}");
+    let producers = desk.ok("logrun top producers -n 1 --interval 200ms");
+    assert!(
+        producers.contains("\"topics\":[\"orders\"]") && producers.contains("\"records_per_s\":0.0"),
+        "{producers}"
+    );
     assert!(desk.fails("logrun topics describe oders", 1).contains("did you mean `orders`?"));
     desk.ok("logrun topics delete orders --yes");
 }
