@@ -262,6 +262,11 @@ impl Tail {
     /// `needed` to write from; then nothing is cached any more, because what follows would not join on.
     pub fn stage(&self, batches: &[PreparedBatch], position: u64, now: Monotonic, needed: bool) -> Option<Vec<Piece>> {
         if self.cache.budget_bytes() == 0 && !needed {
+            // What was staged before is in the files: nothing is needed while something is queued. Left here, it would
+            // be followed by a gap, and who reads in memory takes runs to follow each other.
+            if !self.runs.lock().list.is_empty() {
+                self.clear();
+            }
             return None;
         }
         let mut taken = 0;
