@@ -22,7 +22,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{Cli, Command};
 use logrun_ctl::Failure;
@@ -44,7 +44,8 @@ pub fn main() -> ExitCode {
 
 /// `logrun` by its own name.
 fn own(started: Instant) -> ExitCode {
-    let cli = Cli::parse();
+    let matches = logrun_ctl::with_examples(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     let result = match &cli.command {
         None => serve::serve(&cli.serve, started),
         Some(Command::Serve(args)) => serve::serve(args, started),

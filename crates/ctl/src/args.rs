@@ -72,6 +72,43 @@ pub struct OutputArgs {
     pub color: Option<ColorChoice>,
 }
 
+/// Gives each command of a command those of its parent's examples that are its own.
+pub fn with_examples(mut program: clap::Command) -> clap::Command {
+    let names: Vec<String> =
+        program.get_subcommands().filter(|c| c.has_subcommands()).map(|c| c.get_name().to_owned()).collect();
+    for name in names {
+        program = program.mut_subcommand(&name, |mut parent| {
+            let examples = parent.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let subs: Vec<String> = parent.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+            for sub in subs {
+                if let Some(own) = own_examples(&examples, &format!("  logrun {name} {sub}")) {
+                    parent = parent.mut_subcommand(&sub, |command| {
+                        if command.get_after_help().is_some() { command } else { command.after_help(own) }
+                    });
+                }
+            }
+            parent
+        });
+    }
+    program
+}
+
+/// The examples that begin with these words, each with the lines that it goes on in.
+fn own_examples(examples: &str, words: &str) -> Option<String> {
+    let mut own = String::from("Examples:");
+    let mut is_own = false;
+    for line in examples.lines() {
+        if !line.starts_with("    ") {
+            is_own = line.strip_prefix(words).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+        }
+        if is_own {
+            own.push('\n');
+            own.push_str(line);
+        }
+    }
+    own.contains('\n').then_some(own)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, Parser};
@@ -112,6 +149,20 @@ mod tests {
             pages.push_str(&format!("$ logrun {} -h\n{page}\n", command.get_name()));
         }
         insta::assert_snapshot!("help", pages.lines().map(|l| l.trim_end().to_owned() + "\n").collect::<String>());
+    }
+
+    #[test]
+    fn every_subcommand_teaches_by_examples_too() {
+        let mut program = with_examples(Program::command()).term_width(100);
+        program.build();
+        for parent in program.get_subcommands_mut().filter(|c| !c.is_hide_set() && c.get_name() != "help") {
+            let name = parent.get_name().to_owned();
+            for sub in parent.get_subcommands_mut().filter(|c| c.get_name() != "help") {
+                let help = sub.render_help().to_string();
+                let start = format!("Examples:\n  logrun {name} {}", sub.get_name());
+                assert!(help.contains(&start), "{help}");
+            }
+        }
     }
 
     #[test]

@@ -33,9 +33,11 @@ Examples:
   logrun contexts add prod -b kafka-1:9093,kafka-2:9093 --use \\
       security.protocol=SASL_SSL sasl.mechanism=SCRAM-SHA-512 \\
       'sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username=\"me\" password=\"…\";'
-  logrun contexts use prod                 from now on every command talks to prod
-  logrun topics list --context local       this one to local
-  logrun contexts show prod                its properties; passwords are stars
+  logrun contexts use prod            every command talks to prod now
+  logrun topics list --context local  this one to local
+  logrun contexts list                all of them
+  logrun contexts show prod           its properties; passwords are stars
+  logrun contexts remove prod
 
 The file is $LOGRUN_CONTEXTS, or else ~/.config/logrun/contexts.toml. LOGRUN_CONTEXT names a context for a shell.";
 

@@ -25,7 +25,7 @@ mod topics;
 
 use std::process::ExitCode;
 
-pub use crate::args::Command;
+pub use crate::args::{Command, with_examples};
 pub use crate::complete::script as completion_of_names;
 pub use crate::failure::Failure;
 
