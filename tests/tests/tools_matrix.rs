@@ -256,7 +256,7 @@ fn every_option_of_apache_kafkas_tools_is_taken() {
     // Only for its jars.
     let _home = Home::new(kafka(), &scratch.join("kafka"), "").expect("a home");
     let mut tools = Tools::start(&scratch.join("kafka/lib-4.3.1"), &scratch.join("runs")).expect("java");
-    let option = Regex::new(r"(?m)^\s*\*?\s*(?:-[a-z], )?--([a-z][a-z0-9.-]*)").expect("a pattern");
+    let option = Regex::new(r"(?m)^\s*\*?\s*(?:-[a-z], )?--([a-z][a-zA-Z0-9.-]*)").expect("a pattern");
     let listed = logrun_tools();
     let mut missing = Vec::new();
     for (tool, class, _) in CLASSES {

@@ -8,7 +8,7 @@ use logrun_client::{Error, Target};
 use logrun_wire::messages as m;
 
 use crate::failure::Failure;
-use crate::options::{BOOTSTRAP_SERVER, Given, HELP, Opt, Syntax};
+use crate::options::{BOOTSTRAP_SERVER, COMMAND_CONFIG, Given, HELP, Opt, Syntax};
 use crate::session::{Session, block_on, check, failure, properties_of};
 use crate::{Out, Tool};
 
@@ -23,7 +23,8 @@ const SYNTAX: Syntax = Syntax {
         BOOTSTRAP_SERVER.short("b"),
         Opt::value("bootstrap-controller", "HOST:PORT,…", "The controllers to begin with, instead of brokers.")
             .short("C"),
-        Opt::value("config", "FILE", "A properties file with the client's configuration.").short("c"),
+        COMMAND_CONFIG.short("c"),
+        Opt::value("config", "FILE", "The same as --command-config, which is the newer name."),
         Opt::value("id", "ID", "With unregister: the broker.").short("i"),
         Opt::flag("include-fenced-brokers", "With list-endpoints: also brokers that are fenced."),
     ],
@@ -39,7 +40,7 @@ fn run(args: &[OsString]) -> ExitCode {
 
 async fn act(given: &Given<'_>, out: &mut Out, command: &str) -> Result<(), Failure> {
     let controllers = given.has("bootstrap-controller");
-    let session = Session::with(properties_of(given, given.value("config")?)?)?;
+    let session = Session::with(properties_of(given, given.value("command-config")?.or(given.value("config")?))?)?;
     let endpoint_type = if controllers { 2 } else { 1 };
     match command {
         "cluster-id" => {

@@ -26,6 +26,7 @@ const SYNTAX: Syntax = Syntax {
         BOOTSTRAP_SERVER,
         Opt::value("bootstrap-controller", "HOST:PORT,…", "The controllers to begin with, instead of brokers."),
         COMMAND_CONFIG,
+        Opt::value("node-id", "ID", "With describe: the node to be asked, instead of any."),
         Opt::value("release-version", "VERSION", "The release whose levels are meant, e.g. 4.3-IV0."),
         Opt::value("metadata", "VERSION", "The metadata.version, e.g. 4.3-IV0. --release-version does more."),
         Opt::value(
@@ -143,7 +144,10 @@ async fn describe(given: &Given<'_>, out: &mut Out) -> Result<(), Failure> {
         ..Default::default()
     };
     // From version 4 a range that begins at 0 is told as it is.
-    let response = session.any(request).await?;
+    let response = match given.parsed("node-id")? {
+        Some(id) => session.node(id, request).await?,
+        None => session.any(request).await?,
+    };
     let finalized: BTreeMap<&str, i16> =
         response.finalized_features.iter().map(|f| (&*f.name, f.max_version_level)).collect();
     let epoch = match response.finalized_features_epoch {
