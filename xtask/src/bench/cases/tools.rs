@@ -37,7 +37,7 @@ const LINES: &[(&str, &str, &[&str])] = &[
         "org.apache.kafka.tools.TransactionsCommand",
         &["--bootstrap-server", "B", "describe-producers", "--topic", "asked", "--partition", "0"],
     ),
-    ("kafka-topics --help", "org.apache.kafka.tools.TopicCommand", &["--help"]),
+    ("kafka-topics --version", "org.apache.kafka.tools.TopicCommand", &["--version"]),
 ];
 
 pub fn answer(contest: &Contest, scale: Scale, table: &mut Table) -> Result<(), String> {
