@@ -59,11 +59,14 @@ pub(crate) trait IoContext<T> {
 
 impl<T> IoContext<T> for io::Result<T> {
     fn during(self, action: &'static str, path: &Path) -> Result<T, LogError> {
-        self.map_err(|e| match e.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                LogError::DiskFull { path: path.to_path_buf() }
-            }
-            _ => LogError::Io { action, path: path.to_path_buf(), source: Arc::new(e) },
+        self.map_err(|e| match is_full(&e) {
+            true => LogError::DiskFull { path: path.to_path_buf() },
+            false => LogError::Io { action, path: path.to_path_buf(), source: Arc::new(e) },
         })
     }
+}
+
+/// Whether the operating system had no room, be it for bytes or for a name.
+pub(crate) fn is_full(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use logrun_io::Disk;
 use logrun_model::{Monotonic, Now, Offset};
 
-use crate::error::{IoContext, LogError};
+use crate::error::{IoContext, LogError, is_full};
 use crate::log::Log;
 use crate::names::{DELETED_SUFFIX, SNAPSHOT_SUFFIX, segment_path};
 
@@ -101,13 +101,24 @@ impl Log {
         }
         self.sync.forget(&shared);
         let path = shared.file.path();
-        let mut paths = shared.set_mark(DELETED_SUFFIX).during("rename", &path)?;
+        let mut paths = match shared.set_mark(DELETED_SUFFIX) {
+            // Not even a name has room, and what is deleted makes some: it goes at once, but for those who read it.
+            Err(e) if is_full(&e) => {
+                shared.pin(segment.size)?;
+                shared.remove_files_half_marked(DELETED_SUFFIX)?;
+                Vec::new()
+            }
+            marked => marked.during("rename", &path)?,
+        };
         self.sync.renamed_in(&self.dir);
         if !keep_snapshot && self.snapshots.remove(&base_offset) {
             let from = segment_path(&self.dir, base_offset, SNAPSHOT_SUFFIX);
             let to = segment_path(&self.dir, base_offset, &format!("{SNAPSHOT_SUFFIX}{DELETED_SUFFIX}"));
             self.unsynced_files.remove(&from);
-            unless_gone(self.env.io.disk.rename(&from, &to)).during("rename", &from)?;
+            match self.env.io.disk.rename(&from, &to) {
+                Err(e) if is_full(&e) => unless_gone(self.env.io.disk.remove_file(&from)).during("remove", &from)?,
+                renamed => unless_gone(renamed).during("rename", &from)?,
+            }
             paths.push(to);
         }
         self.waiting.push(Waiting { due: now.monotonic.plus_ms(self.config.file_delete_delay_ms), paths });

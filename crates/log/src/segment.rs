@@ -284,7 +284,24 @@ impl SegmentShared {
         Ok(())
     }
 
-    /// Lets `mark` follow the names of the segment's files (`.deleted`, say); returns the new paths. Readers go on.
+    /// Removes the segment's files when [`Self::set_mark`] has failed and some of them may carry `mark` already: those that
+    /// don't first, and the batches last of all, so that what a stop leaves is the segment under its old name or its new one.
+    pub fn remove_files_half_marked(&self, mark: &'static str) -> Result<(), LogError> {
+        let place = self.place.lock();
+        for mark in [place.mark, mark] {
+            for suffix in crate::names::SEGMENT_SUFFIXES.iter().rev() {
+                let path = segment_path(&place.dir, self.base_offset, &format!("{suffix}{mark}"));
+                match self.disk().remove_file(&path) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e).during("remove", &path),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets `mark` follow the names of the segment's files (`.deleted`, say); returns the new paths. Readers go on. After a
+    /// failure it can be called again.
     pub fn set_mark(&self, mark: &'static str) -> io::Result<Vec<PathBuf>> {
         let mut place = self.place.lock();
         let mut renamed = Vec::new();
@@ -294,7 +311,12 @@ impl SegmentShared {
             let done = if suffix == LOG_SUFFIX { self.file.rename(&to) } else { self.disk().rename(&from, &to) };
             match done {
                 Ok(()) => renamed.push(to),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    // An earlier attempt may have come so far.
+                    if self.disk().info(&to)?.is_some() {
+                        renamed.push(to);
+                    }
+                }
                 Err(e) => return Err(e),
             }
         }

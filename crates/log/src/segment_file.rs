@@ -195,8 +195,10 @@ impl SegmentFile {
     /// Gives the file the name `to` in its directory.
     pub fn rename(&self, to: &Path) -> io::Result<()> {
         let mut s = self.state.lock();
-        self.disk.rename(&s.path, to)?;
-        s.path = to.to_path_buf();
+        if s.path != to {
+            self.disk.rename(&s.path, to)?;
+            s.path = to.to_path_buf();
+        }
         Ok(())
     }
 

@@ -26,6 +26,7 @@ use crate::config::LogConfig;
 use crate::error::{IoContext, LogError};
 use crate::index::AbortedTxn;
 use crate::log::LogEnv;
+use crate::names::CLEANED_SUFFIX;
 use crate::read::SegmentRef;
 use crate::segment::SegmentShared;
 use crate::walk::{Span, Walker};
@@ -130,6 +131,27 @@ pub(super) struct Parts {
     pub producers: std::collections::BTreeMap<logrun_model::ProducerId, super::filter::LastRecord>,
 }
 
+/// Removes what a round that failed has left in the directory: after a crash it would be taken for a part of this round that had
+/// not come to its end, and what this one has put in place behind it would go with it.
+fn remove_unfinished(any: &SegmentShared) -> Result<(), LogError> {
+    let path = any.file.path();
+    let Some(dir) = path.parent() else { return Ok(()) };
+    let disk = any.file.disk();
+    let entries = match disk.list(dir) {
+        // It's just being deleted or moved: the round will be told.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        listed => listed.during("list", dir)?,
+    };
+    for entry in entries.into_iter().filter(|e| e.name.ends_with(CLEANED_SUFFIX)) {
+        let path = dir.join(entry.name);
+        match disk.remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).during("remove", &path),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 impl Compaction {
     pub(super) fn new(parts: Parts, limits: CompactionLimits, now: Now) -> Self {
         let Parts { env, config, generation, sources, later, first_dirty, first_uncleanable, producers } = parts;
@@ -190,6 +212,7 @@ impl Compaction {
     }
 
     fn start(&mut self) -> Result<(), LogError> {
+        remove_unfinished(&self.sources[0].shared)?;
         let from = self.sources[0].shared.base_offset;
         let all = self.sources.iter().map(|s| &s.shared).chain(self.later.iter().map(|s| &s.shared));
         for shared in all {

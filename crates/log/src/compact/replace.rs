@@ -9,6 +9,9 @@
 //! | [`Log::settle_replacement`], under the lock | its own name | |
 //!
 //! Readers that hold the old segments go on: their files are open and their indexes in memory.
+//!
+//! A full disk may have no room for a name. Before the exchange the round is given up; in it the old segments are removed
+//! at once instead of renamed, which needs no room; after it the new one keeps its name until the next round begins.
 
 use logrun_io::Disk;
 use logrun_model::Now;
@@ -62,6 +65,13 @@ impl Log {
         for o in &old {
             o.shared.pin(o.size)?;
         }
+        let path = cleaned.shared.file.path();
+        if let Err(e) = cleaned.shared.set_mark(SWAP_SUFFIX).during("rename", &path) {
+            // The old ones are untouched. Where names have no room the new one goes, and a later round writes it again.
+            let undone = e.is_retriable() && cleaned.shared.remove_files_half_marked(SWAP_SUFFIX).is_ok();
+            self.offline |= !undone;
+            return Err(e);
+        }
         let result = self.exchange(cleaned, &old, now);
         // Half of it is done, and only a new start knows the other half.
         self.offline |= result.is_err();
@@ -70,8 +80,6 @@ impl Log {
 
     fn exchange(&mut self, cleaned: Segment, old: &[Source], now: Now) -> Result<Replaced, LogError> {
         let base_offset = cleaned.base_offset();
-        let path = cleaned.shared.file.path();
-        cleaned.shared.set_mark(SWAP_SUFFIX).during("rename", &path)?;
         for o in old {
             self.mark_segment_deleted(o.shared.base_offset, o.shared.base_offset == base_offset, now)?;
             self.segments.remove(&o.shared.base_offset);

@@ -591,3 +591,90 @@ fn readers_of_replaced_segments_go_on() {
     let now = log.read(Offset(0), Offset(20), 1 << 20, true).unwrap();
     assert!(now.bytes > 0 && seen(&log).len() < 10);
 }
+
+/// A rename needs room for a name, now and then. Wherever in an exchange that is missing, the log goes on, and a later round
+/// does what this one could not.
+#[test]
+fn an_exchange_without_room_for_a_name_is_made_up_for() {
+    let mut n = 0;
+    loop {
+        n += 1;
+        let world = World::with_config(1, config());
+        let mut log = world.open_small();
+        for i in 0..20 {
+            keyed(&mut log, world.now(), &[("a", Some(&format!("{i}"))), ("b", Some("x"))]);
+        }
+        log.flush(world.now()).unwrap();
+        let before = table(&seen(&log));
+        let mut round = log.plan_compaction(log.log_end_offset(), LIMITS, world.now()).unwrap().unwrap();
+        let replacement = loop {
+            match round.step(1000).unwrap() {
+                Step::Replace(replacement) => break replacement,
+                step => assert!(matches!(step, Step::Working { .. }), "there is something to replace"),
+            }
+        };
+        let fails_at = world.disk.counts().mutations + n;
+        world.disk.fail_mutation(fails_at, Fault::NoSpace);
+        let exchanged = log.replace_segments(replacement, world.now()).and_then(|replaced| {
+            replaced.expect("nobody else was here").sync()?;
+            log.settle_replacement()
+        });
+        if let Err(e) = &exchanged {
+            assert!(e.is_retriable(), "{n}: {e}");
+        } else if world.disk.counts().mutations < fails_at {
+            break;
+        }
+        assert!(log.is_online(), "{n}");
+        assert_eq!(table(&seen(&log)), before, "{n}");
+        keyed(&mut log, world.now(), &[("c", Some("later"))]);
+        log.settle_replacement().unwrap();
+        compact(&mut log, world.now(), LIMITS).unwrap();
+        log.due_removals(world.now()).run().unwrap();
+        let mut after = before.clone();
+        after.insert(Bytes::from_static(b"c"), Bytes::from_static(b"later"));
+        assert_eq!(table(&seen(&log)), after, "{n}");
+        assert!(seen(&log).len() < 30, "{n}: it is compacted");
+        let left = world.files();
+        assert!(
+            left.iter().all(|f| !f.contains(".cleaned") && !f.contains(".swap") && !f.contains(".deleted")),
+            "{left:?}"
+        );
+        drop(log);
+        world.disk.crash(&Random::from_seed(n));
+        let log = world.reopen_unclean(Offset(0)).0;
+        assert_eq!(table(&seen(&log)).get(&b"b"[..]), after.get(&b"b"[..]), "{n}");
+    }
+    assert!(n > 5, "every rename of an exchange had its turn: {n}");
+}
+
+#[test]
+fn retention_without_room_for_a_name_deletes_at_once() {
+    let config = LogConfig { compact: false, delete: true, retention_bytes: 0, ..config() };
+    let mut n = 0;
+    loop {
+        n += 1;
+        let world = World::with_config(1, config.clone());
+        let mut log = world.open_small();
+        for i in 0..20 {
+            keyed(&mut log, world.now(), &[("a", Some(&format!("{i}")))]);
+        }
+        let plan = log.plan_read(Offset(0), Offset(20), 1 << 20, true).unwrap();
+        let fails_at = world.disk.counts().mutations + n;
+        world.disk.fail_mutation(fails_at, Fault::NoSpace);
+        let deleted = log.delete_old_segments(Offset(20), world.now());
+        // A new segment for the log's end does need room; then nothing was deleted yet.
+        if let Err(e) = deleted {
+            assert!(e.is_retriable(), "{n}: {e}");
+            log.delete_old_segments(Offset(20), world.now()).unwrap();
+        }
+        assert!(log.is_online() && log.segment_count() == 1, "{n}");
+        // Who was about to read goes on.
+        assert!(plan.run().unwrap().bytes > 0, "{n}");
+        if world.disk.counts().mutations < fails_at {
+            break;
+        }
+        log.due_removals(world.now()).run().unwrap();
+        let logs = world.files().into_iter().filter(|f| f.contains(".log")).count();
+        assert_eq!(logs, 1, "{n}: {:?}", world.files());
+    }
+}
