@@ -129,7 +129,7 @@ impl fmt::Debug for Rough {
 
 impl AsyncRead for Rough {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.wait.is_none() && self.weather.chance(40, &self.weather.slow) {
+        if self.wait.is_none() && self.weather.chance(60, &self.weather.slow) {
             let (clock, ms) = (self.weather.clock.clone(), self.weather.random.below(500));
             self.wait = Some(Box::pin(async move { clock.sleep(Duration::from_millis(ms)).await }));
         }
@@ -152,8 +152,8 @@ impl AsyncRead for Rough {
 
 impl AsyncWrite for Rough {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let lost = self.weather.chance(60, &self.weather.lost);
-        let deaf = self.weather.chance(60, &self.weather.unanswered);
+        let lost = self.weather.chance(150, &self.weather.lost);
+        let deaf = self.weather.chance(150, &self.weather.unanswered);
         self.deaf |= deaf;
         let Some(stream) = &mut self.stream else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
         if lost {
