@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logrun_client::admin::{Admin, NewTopic};
-use logrun_client::{Client, ClientKind};
+use logrun_client::{Client, ClientKind, ErrorCode};
 use logrun_io::disk::SimDisk;
 use logrun_io::{Io, MemoryNet, Random, Tasks};
 
@@ -173,7 +173,11 @@ impl Stage {
         let admin = self.admin()?;
         let created = admin.create_topics(&[NewTopic::new(TOPIC, self.plan.partitions)], false).await;
         let created = created.map_err(broken).and_then(|mut all| all.remove(TOPIC).ok_or_else(|| no_answer(TOPIC)))?;
-        created.map_err(broken)?;
+        match created {
+            // It was made, and what said so got lost.
+            Err(e) if e.code() == Some(ErrorCode::TopicAlreadyExists) => {}
+            created => drop(created.map_err(broken)?),
+        }
         let tasks = self.io.tasks;
         let writers: Vec<_> = (0..).zip(&self.plan.writers).map(|(n, f)| tasks.spawn(self.writer(n, *f))).collect();
         let members: Vec<_> = (0..self.plan.members).map(|n| tasks.spawn(self.member(n))).collect();
