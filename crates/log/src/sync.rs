@@ -158,7 +158,13 @@ impl SyncState {
         match &result {
             Ok(()) if i.generation == generation => i.synced = i.synced.max(written),
             Ok(()) => {}
-            Err(e) => i.failed = Some(e.clone()),
+            Err(e) => {
+                // None of it counts as synced, names least of all: a journal covers batches and no names.
+                i.dirty.extend(dirty);
+                i.dirs.extend(dirs);
+                i.files.extend(files);
+                i.failed = Some(e.clone());
+            }
         }
         result
     }
@@ -247,8 +253,11 @@ impl FlushPlan {
     /// Syncs batches, indexes and names.
     pub fn run(self) -> Result<Flushed, LogError> {
         self.writer.map_or(Ok(()), |w| w.flush())?;
-        for path in &self.files {
-            self.sync.sync_path(path)?;
+        for (n, path) in self.files.iter().enumerate() {
+            if let Err(e) = self.sync.sync_path(path) {
+                self.files[n..].iter().for_each(|path| self.sync.replaced(path.clone()));
+                return Err(e);
+            }
         }
         self.sync.sync_now()?;
         Ok(self.flushed)
