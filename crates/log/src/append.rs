@@ -92,20 +92,15 @@ impl Log {
         {
             self.flush_asked = self.log_end_offset;
             appended.durable = self.durable();
-        } else if self.config.durability == Durability::Write
-            && let Some(writer) = &self.writer
-        {
-            appended.durable = writer.written(self.log_end_offset);
+        } else if self.config.durability == Durability::Write {
+            appended.durable = self.writer.written(self.log_end_offset);
         }
         Ok(appended)
     }
 
     /// When what the log has now is on the device.
     pub(crate) fn durable(&self) -> Durable {
-        match &self.writer {
-            Some(writer) => writer.durable(self.log_end_offset),
-            None => self.sync.durable(),
-        }
+        self.writer.durable(self.log_end_offset)
     }
 
     fn check_order(&self, batches: &[PreparedBatch]) -> Result<(), LogError> {
@@ -150,9 +145,9 @@ impl Log {
         let active = self.active();
         let (shared, at) = (active.shared.clone(), active.size);
         let bytes = group.iter().map(PreparedBatch::size_in_bytes).sum();
-        let needed = self.writer.as_ref().is_some_and(|w| w.wants_chunk(bytes));
+        let needed = self.writer.wants_chunk(bytes);
         let staged = self.tail.stage(group, at, now.monotonic, needed);
-        let pace = self.pace.clone();
+        let pace = self.writer.pace().clone();
         let appending = pace.append();
         let written = self.write_group(&shared, at, staged.as_deref(), group, may_wait);
         drop(appending);
@@ -199,17 +194,15 @@ impl Log {
         group: &[PreparedBatch],
         may_wait: bool,
     ) -> Result<bool, LogError> {
-        if let Some(writer) = &self.writer {
-            let in_memory = self.config.durability == Durability::Memory;
-            let terms = Terms { promised: self.config.promises_sync(), may_wait, in_memory };
-            if let Some(pieces) = staged
-                && writer.append(shared, pieces, group, terms)?
-            {
-                return Ok(true);
-            }
-            writer.flush()?;
-            writer.wrote_past_the_journal();
+        let in_memory = self.config.durability == Durability::Memory;
+        let terms = Terms { promised: self.config.promises_sync(), may_wait, in_memory };
+        if let Some(pieces) = staged
+            && self.writer.append(shared, pieces, group, terms)?
+        {
+            return Ok(true);
         }
+        self.writer.flush()?;
+        self.writer.wrote_past_the_journal();
         let path = || shared.file.path();
         let file = shared.file.writer().during("open", &path())?;
         let slices: Vec<_> = match staged {

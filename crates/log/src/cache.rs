@@ -14,7 +14,6 @@ use parking_lot::Mutex;
 
 use crate::cold::ColdReads;
 use crate::home::Home;
-use crate::pace::Pace;
 use crate::tail::Runs;
 
 /// At most this part of the budget is for those who read what is in no memory; what they don't take is the newest data's.
@@ -46,7 +45,6 @@ struct Shared {
     budget_bytes: usize,
     writing: Writing,
     homes: Mutex<BTreeMap<PathBuf, Arc<Home>>>,
-    paces: Mutex<BTreeMap<PathBuf, Arc<Pace>>>,
     chunks: Chunks,
     cold: ColdReads,
     holders: Mutex<Holders>,
@@ -93,14 +91,13 @@ impl TailCache {
             budget_bytes,
             writing,
             homes: Mutex::default(),
-            paces: Mutex::default(),
             cold: ColdReads::new(chunks.clone(), budget_bytes / COLD_SHARE),
             chunks,
             holders: Mutex::default(),
         }))
     }
 
-    /// What the logs in the directory `dir` share for writing.
+    /// What the logs in the directory `dir` share.
     pub(crate) fn home(&self, io: &Io, dir: &Path) -> Arc<Home> {
         let mut homes = self.0.homes.lock();
         if let Some(home) = homes.get(dir) {
@@ -114,17 +111,6 @@ impl TailCache {
     /// How many bytes appended to the logs in the directory `dir` are not in their files yet: they will take room there.
     pub fn waiting_bytes(&self, dir: &Path) -> u64 {
         self.0.homes.lock().get(dir).map_or(0, |home| home.waiting_bytes())
-    }
-
-    /// The pace of cold reads in the directory `dir`.
-    pub(crate) fn pace(&self, io: &Io, dir: &Path) -> Arc<Pace> {
-        let mut paces = self.0.paces.lock();
-        if let Some(pace) = paces.get(dir) {
-            return pace.clone();
-        }
-        let pace = Arc::new(Pace::new(io.clock.clone()));
-        paces.insert(dir.to_path_buf(), pace.clone());
-        pace
     }
 
     /// How many bytes the chunks have that logs hold.

@@ -125,7 +125,7 @@ impl Log {
 
     /// Brings the segments' files to the log's end. Waits for the device.
     pub(crate) fn write_queued(&self) -> Result<(), LogError> {
-        self.writer.as_ref().map_or(Ok(()), |w| w.flush())
+        self.writer.flush()
     }
 
     fn end(&mut self) {

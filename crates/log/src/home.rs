@@ -1,5 +1,5 @@
-//! What the logs of one directory share for writing: the journal if there is one, and the one thread that writes what
-//! logs have gathered.
+//! What the logs of one directory share: the journal if there is one, the one thread that writes what logs have gathered,
+//! and the pace at which cold data is read beside appends.
 //!
 //! One thread, in turns: while it waits for the device with one log's batches those of the others gather, so that
 //! writes become as large as the load makes them and no timer is needed (measured on ext4: past the page cache a write of
@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use crate::cache::Writing;
 use crate::error::LogError;
 use crate::journal::Journal;
+use crate::pace::Pace;
 use crate::writer::LogWriter;
 
 /// So much may be gathered before appends wait for the device.
@@ -31,6 +32,7 @@ pub(crate) struct Home {
     pub io: Io,
     pub chunks: Chunks,
     pub journal: Option<Arc<Journal>>,
+    pub pace: Arc<Pace>,
     /// The file system can't write past the page cache.
     pub direct_refused: AtomicBool,
     gather_bytes: usize,
@@ -54,6 +56,7 @@ impl Home {
         let journal =
             (writing.journal_bytes > 0).then(|| Arc::new(Journal::new(io.clone(), dir, writing.journal_bytes)));
         Self {
+            pace: Arc::new(Pace::new(io.clock.clone())),
             io,
             chunks,
             journal,

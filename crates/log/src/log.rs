@@ -22,7 +22,6 @@ use crate::config::LogConfig;
 use crate::error::{IoContext, LogError};
 use crate::files::PartitionMetadata;
 use crate::names::{LOG_SUFFIX, PARTITION_METADATA, parse_segment_name, segment_path};
-use crate::pace::Pace;
 use crate::read::{LogSlices, ReadPlan, SegmentRef, Source};
 use crate::remove::Waiting;
 use crate::segment::{Segment, SegmentShared};
@@ -71,10 +70,7 @@ pub struct Log {
     pub(crate) on_disk: bool,
     pub(crate) tail: Tail,
     pub(crate) sync: Arc<SyncState>,
-    /// Where the directory has a journal.
-    pub(crate) writer: Option<Arc<LogWriter>>,
-    /// Of the directory in which the log's own lies.
-    pub(crate) pace: Arc<Pace>,
+    pub(crate) writer: Arc<LogWriter>,
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) offline: bool,
 }
@@ -187,9 +183,7 @@ impl Log {
         }
         self.write_small_file(PARTITION_METADATA, &PartitionMetadata { topic_id }.encode())?;
         self.topic_id = Some(topic_id);
-        if let Some(writer) = &self.writer {
-            writer.set_topic_id(topic_id);
-        }
+        self.writer.set_topic_id(topic_id);
         Ok(())
     }
 
@@ -209,9 +203,7 @@ impl Log {
         // First of all: a directory that has records says whose they are.
         if let Some(topic_id) = self.topic_id {
             self.write_small_file(PARTITION_METADATA, &PartitionMetadata { topic_id }.encode())?;
-            if let Some(writer) = &self.writer {
-                writer.set_topic_id(topic_id);
-            }
+            self.writer.set_topic_id(topic_id);
         }
         let file = &self.active().shared.file;
         file.create().during("create", &file.path())?;
@@ -263,7 +255,7 @@ impl Log {
         // The sealed segment before may be the floor only if the active one begins behind the offset.
         let first = if active.base_offset() <= from { self.sealed.len() } else { first };
         let active = SegmentRef { shared: active.shared.clone(), size: active.size };
-        let (sealed, env, pace) = (self.sealed.clone(), self.env.clone(), self.pace.clone());
+        let (sealed, env, pace) = (self.sealed.clone(), self.env.clone(), self.writer.pace().clone());
         Ok(plan(Source::Files { sealed, first, active, env, pace }))
     }
 
@@ -300,9 +292,7 @@ impl Log {
     /// The directory has failed: the log refuses everything from now on and touches no file.
     pub fn take_offline(&mut self) {
         self.offline = true;
-        if let Some(writer) = &self.writer {
-            writer.fail(LogError::Offline { dir: self.dir.clone() });
-        }
+        self.writer.fail(LogError::Offline { dir: self.dir.clone() });
         self.tail.clear();
         self.release_idle();
     }

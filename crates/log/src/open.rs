@@ -150,9 +150,7 @@ impl Log {
             match PartitionMetadata::decode(&file) {
                 Ok(m) => {
                     self.topic_id = Some(m.topic_id);
-                    if let Some(writer) = &self.writer {
-                        writer.set_topic_id(m.topic_id);
-                    }
+                    self.writer.set_topic_id(m.topic_id);
                 }
                 Err(e) => tracing::warn!(path = %path.display(), error = %e, "ignoring a file that makes no sense"),
             }
@@ -268,12 +266,9 @@ fn empty_log(
     let start = state.log_start_offset;
     let tail = Tail::new(env.tail.clone());
     let sync = Arc::new(SyncState::new(env.io.disk.clone(), env.io.tasks, start, start));
-    let pace = env.tail.pace(&env.io, dir.parent().unwrap_or(Path::new("")));
-    let home = dir.parent().map(|parent| env.tail.home(&env.io, parent));
-    let writer = home.map(|home| {
-        let name = dir.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-        Arc::new(LogWriter::new(home, sync.clone(), tail.written_mark(), name))
-    });
+    let home = env.tail.home(&env.io, dir.parent().unwrap_or(Path::new("")));
+    let name = dir.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    let writer = Arc::new(LogWriter::new(home, sync.clone(), tail.written_mark(), name));
     Log {
         dir: dir.to_path_buf(),
         producers: ProducerStateManager::new(start, config.producer_id_expiration_ms),
@@ -297,7 +292,6 @@ fn empty_log(
         tail,
         sync,
         writer,
-        pace,
         waiting: Vec::new(),
         offline: false,
         env: env.clone(),

@@ -96,9 +96,7 @@ impl Log {
     ) -> Result<(), LogError> {
         let Some(segment) = self.segments.get(&base_offset) else { return Ok(()) };
         let shared = segment.shared.clone();
-        if let Some(writer) = &self.writer {
-            writer.abandon_segment(&shared);
-        }
+        self.writer.abandon_segment(&shared);
         self.sync.forget(&shared);
         let path = shared.file.path();
         let mut paths = match shared.set_mark(DELETED_SUFFIX) {
@@ -128,10 +126,8 @@ impl Log {
     /// Gives the log's directory another name in the same parent: `-delete`, `-stray`, or a future log that
     /// takes its place. Readers go on. On the device when this returns.
     pub fn rename_dir(&mut self, name: &str) -> Result<(), LogError> {
-        if let Some(writer) = &self.writer {
-            writer.forget()?;
-            writer.renamed(name.to_owned());
-        }
+        self.writer.forget()?;
+        self.writer.renamed(name.to_owned());
         self.rename_files(name)
     }
 
@@ -159,9 +155,7 @@ impl Log {
     /// The partition is deleted: the directory gets `name` (of [`crate::DirKind::Delete`]), the log refuses
     /// everything from now on, and the files go when the removal is run, after `file.delete.delay.ms`.
     pub fn delete(&mut self, name: &str) -> Result<Removals, LogError> {
-        if let Some(writer) = &self.writer {
-            writer.abandon();
-        }
+        self.writer.abandon();
         self.rename_files(name)?;
         self.offline = true;
         self.tail.clear();

@@ -193,21 +193,8 @@ impl SyncState {
         unless_gone(self.disk.open(path, OpenMode::Write).and_then(|f| f.sync_data())).during("sync", path)
     }
 
-    /// Completes when everything below the present log end offset is on the device.
-    pub fn durable(self: &Arc<Self>) -> Durable {
-        let (target, generation) = {
-            let i = self.inner.lock();
-            (i.written, i.generation)
-        };
-        let this = self.clone();
-        Durable::Pending(Box::pin(async move {
-            this.reach(target, None).await?;
-            if this.generation() == generation { Ok(()) } else { Err(LogError::Truncated) }
-        }))
-    }
-
     /// Completes when everything below `target` is on the device. What `writer` has queued is written first.
-    pub async fn reach(self: &Arc<Self>, target: Offset, writer: Option<Arc<LogWriter>>) -> Result<(), LogError> {
+    pub async fn reach(self: &Arc<Self>, target: Offset, writer: Arc<LogWriter>) -> Result<(), LogError> {
         let generation = self.generation();
         let _turn = self.turn.lock().await;
         {
@@ -218,7 +205,7 @@ impl SyncState {
         }
         let this = self.clone();
         let work = move || {
-            writer.map_or(Ok(()), |w| w.flush())?;
+            writer.flush()?;
             this.sync_now()
         };
         self.tasks.blocking(work).await
@@ -236,7 +223,7 @@ fn unless_gone(r: io::Result<()>) -> io::Result<()> {
 #[derive(Debug)]
 pub struct FlushPlan {
     pub(crate) sync: Arc<SyncState>,
-    pub(crate) writer: Option<Arc<LogWriter>>,
+    pub(crate) writer: Arc<LogWriter>,
     /// Index files and snapshots that were written since the last flush.
     pub(crate) files: Vec<PathBuf>,
     pub(crate) flushed: Flushed,
@@ -252,7 +239,7 @@ pub struct Flushed {
 impl FlushPlan {
     /// Syncs batches, indexes and names.
     pub fn run(self) -> Result<Flushed, LogError> {
-        self.writer.map_or(Ok(()), |w| w.flush())?;
+        self.writer.flush()?;
         for (n, path) in self.files.iter().enumerate() {
             if let Err(e) = self.sync.sync_path(path) {
                 self.files[n..].iter().for_each(|path| self.sync.replaced(path.clone()));

@@ -99,7 +99,7 @@ impl Log {
 
     /// Before segments' files are cut or replaced: see [`crate::writer::LogWriter::forget`].
     pub(crate) fn forget_journal(&self) -> Result<(), LogError> {
-        self.writer.as_ref().map_or(Ok(()), |w| w.forget())
+        self.writer.forget()
     }
 
     fn after_cut(&mut self, offset: Offset) {

@@ -25,6 +25,7 @@ use crate::direct::clipped;
 use crate::error::LogError;
 use crate::home::Home;
 use crate::journal::{Mark, Target};
+use crate::pace::Pace;
 use crate::segment::SegmentShared;
 use crate::sync::{Durable, SyncState};
 use crate::tail::{Piece, WrittenMark};
@@ -115,6 +116,11 @@ impl LogWriter {
 
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// The pace of cold reads in the directory in which the log's own lies.
+    pub fn pace(&self) -> &Arc<Pace> {
+        &self.home.pace
     }
 
     pub fn sync_state(&self) -> &SyncState {
@@ -403,7 +409,7 @@ impl LogWriter {
             match mark {
                 Some((mark, journal)) => journal.durable(mark).await?,
                 None => {
-                    this.sync.reach(end, Some(this.clone())).await?;
+                    this.sync.reach(end, this.clone()).await?;
                     let mut s = this.state.lock();
                     s.covered |= s.uncovered == uncovered;
                 }

@@ -6,8 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use logrun_io::disk::Fault;
-use logrun_model::{LeaderEpoch, Offset, TimestampMs};
-use logrun_record::{BatchBuilder, Compression, PreparedBatch};
+use logrun_model::Offset;
 use tokio::runtime::Runtime;
 
 use super::support::*;
@@ -48,15 +47,6 @@ impl Fixture {
             .unwrap()
             .0
     }
-}
-
-fn large(base_offset: i64, bytes: usize) -> PreparedBatch {
-    let mut b = BatchBuilder::new(Compression::NONE);
-    let value: Vec<u8> = (0..bytes).map(|i| (i as i64 * 31 + base_offset) as u8).collect();
-    b.append(TimestampMs(WALL_MS), None, Some(&value), &[]).unwrap();
-    let mut p = b.prepare().unwrap();
-    p.assign(Offset(base_offset), LeaderEpoch(0));
-    p
 }
 
 fn poll(durable: &mut Durable) -> Option<Result<(), LogError>> {

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use logrun_io::{Disk, OpenMode, Random};
-use logrun_model::{LeaderEpoch, Offset, TimestampMs, Uuid};
-use logrun_record::{BatchBuilder, Compression, PreparedBatch};
+use logrun_model::{Offset, Uuid};
 
 use super::support::*;
 use crate::{Durability, Log, LogConfig, OpenState, TailCache, Writing, journal};
@@ -29,15 +28,6 @@ fn open(world: &World, n: u8) -> Log {
         Log::open(&world.env, Path::new(&dir), world.config.clone(), OpenState::NEW, world.now()).unwrap();
     log.set_topic_id(Uuid([n + 1; 16])).unwrap();
     log
-}
-
-fn large(base_offset: i64, bytes: usize) -> PreparedBatch {
-    let mut b = BatchBuilder::new(Compression::NONE);
-    let value: Vec<u8> = (0..bytes).map(|i| (i as i64 * 31 + base_offset) as u8).collect();
-    b.append(TimestampMs(WALL_MS), None, Some(&value), &[]).unwrap();
-    let mut p = b.prepare().unwrap();
-    p.assign(Offset(base_offset), LeaderEpoch(0));
-    p
 }
 
 fn len(world: &World, path: &str) -> u64 {

@@ -138,6 +138,16 @@ pub(crate) fn producer_batch(
 }
 
 /// The marker that ends a transaction.
+/// One record of `bytes` bytes, which no other offset has.
+pub(crate) fn large(base_offset: i64, bytes: usize) -> PreparedBatch {
+    let mut b = BatchBuilder::new(Compression::NONE);
+    let value: Vec<u8> = (0..bytes).map(|i| (i as i64 * 31 + base_offset) as u8).collect();
+    b.append(TimestampMs(WALL_MS), None, Some(&value), &[]).unwrap();
+    let mut p = b.prepare().unwrap();
+    p.assign(Offset(base_offset), LeaderEpoch(0));
+    p
+}
+
 pub(crate) fn marker(base_offset: i64, producer: i64, commit: bool) -> PreparedBatch {
     let marker = EndTxnMarker { commit, coordinator_epoch: CoordinatorEpoch(0), timestamp: TimestampMs(WALL_MS) };
     let batch = build_end_txn_marker(ProducerId(producer), ProducerEpoch(0), marker).unwrap();
