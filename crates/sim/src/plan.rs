@@ -170,21 +170,9 @@ impl Plan {
 
     /// The settings of the node, as in `server.properties`.
     pub fn settings(&self) -> Vec<(String, String)> {
-        let mut settings: Vec<(String, String)> = [
-            ("process.roles", "broker,controller"),
-            ("node.id", "1"),
-            ("controller.quorum.voters", "1@127.0.0.1:9093"),
-            ("listeners", "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"),
-            ("controller.listener.names", "CONTROLLER"),
-            ("auto.create.topics.enable", "false"),
-            ("offsets.topic.num.partitions", "2"),
-            ("offsets.topic.replication.factor", "1"),
-            ("group.min.session.timeout.ms", "1000"),
-            ("log.index.interval.bytes", "512"),
-        ]
-        .iter()
-        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-        .collect();
+        let mut settings = one_node();
+        settings.push(("group.min.session.timeout.ms".into(), "1000".into()));
+        settings.push(("log.index.interval.bytes".into(), "512".into()));
         settings.push(("log.dirs".into(), self.log_dirs.join(",")));
         settings.push(("logrun.journal.bytes".into(), self.journal_bytes.to_string()));
         settings.push(("logrun.write.gather.bytes".into(), self.gather_bytes.to_string()));
@@ -205,6 +193,22 @@ impl Plan {
         settings.extend(self.durability.node_config().map(|(k, v)| (k.to_owned(), v.to_owned())));
         settings
     }
+}
+
+/// What every simulated node has: one process that is broker and controller, and few partitions of its own topics.
+pub(crate) fn one_node() -> Vec<(String, String)> {
+    [
+        ("process.roles", "broker,controller"),
+        ("node.id", "1"),
+        ("controller.quorum.voters", "1@127.0.0.1:9093"),
+        ("listeners", "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"),
+        ("controller.listener.names", "CONTROLLER"),
+        ("auto.create.topics.enable", "false"),
+        ("offsets.topic.num.partitions", "2"),
+        ("offsets.topic.replication.factor", "1"),
+    ]
+    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+    .into()
 }
 
 fn topic(r: &Random) -> TopicPlan {

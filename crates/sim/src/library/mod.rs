@@ -28,7 +28,7 @@ use logrun_io::{Io, MemoryNet, Random, Tasks};
 
 use crate::model::Violation;
 use crate::panics::caught;
-use crate::plan::{Durability, End};
+use crate::plan::{Durability, End, one_node};
 use crate::run::{Outcome, WALL_MS};
 use crate::system::{Process, System};
 use crate::trace::{Sink, Trace};
@@ -86,20 +86,9 @@ impl Plan {
     }
 
     fn settings(&self) -> Vec<(String, String)> {
-        let mut settings: Vec<(String, String)> = [
-            ("process.roles", "broker,controller"),
-            ("node.id", "1"),
-            ("controller.quorum.voters", "1@127.0.0.1:9093"),
-            ("listeners", "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"),
-            ("controller.listener.names", "CONTROLLER"),
-            ("auto.create.topics.enable", "false"),
-            ("offsets.topic.num.partitions", "2"),
-            ("offsets.topic.replication.factor", "1"),
-            ("group.initial.rebalance.delay.ms", "500"),
-            ("log.dirs", "/data"),
-        ]
-        .map(|(k, v)| (k.to_owned(), v.to_owned()))
-        .into();
+        let mut settings = one_node();
+        settings.push(("group.initial.rebalance.delay.ms".into(), "500".into()));
+        settings.push(("log.dirs".into(), "/data".into()));
         settings.push(("logrun.journal.bytes".into(), self.journal_bytes.to_string()));
         settings.extend(self.durability.node_config().map(|(k, v)| (k.to_owned(), v.to_owned())));
         settings
