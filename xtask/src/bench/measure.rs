@@ -84,16 +84,24 @@ pub struct Table {
     /// (ours, theirs)
     pub names: (String, String),
     pub rows: Vec<Row>,
+    /// To which what is added belongs.
+    case: &'static str,
 }
 
 impl Table {
     pub fn new(names: (String, String)) -> Self {
-        Self { names, rows: Vec::new() }
+        Self { names, rows: Vec::new(), case: "" }
+    }
+
+    /// What is added from now on is of this case.
+    pub fn begin(&mut self, case: &'static str) {
+        self.case = case;
     }
 
     /// Adds a round's pair.
-    pub fn add(&mut self, case: &'static str, quantity: Quantity, ours: f64, theirs: f64) {
+    pub fn add(&mut self, quantity: Quantity, ours: f64, theirs: f64) {
         println!("  {:<34} {:>12} {:>12} {}", quantity.name, number(ours), number(theirs), quantity.unit);
+        let case = self.case;
         let same = |r: &&mut Row| r.case == case && r.quantity.name == quantity.name;
         match self.rows.iter_mut().find(same) {
             Some(row) => row.pairs.push((ours, theirs)),
@@ -136,9 +144,10 @@ mod tests {
     #[test]
     fn an_advantage_is_above_one_either_way() {
         let mut table = Table::new(("a".into(), "b".into()));
+        table.begin("c");
         for (a, b) in [(300.0, 100.0), (200.0, 100.0), (100.0, 100.0)] {
-            table.add("c", Quantity::more("speed", "MB/s"), a, b);
-            table.add("c", Quantity::less("time", "ms", 1.0), b, a);
+            table.add(Quantity::more("speed", "MB/s"), a, b);
+            table.add(Quantity::less("time", "ms", 1.0), b, a);
         }
         for row in &table.rows {
             assert_eq!(row.advantage(), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
@@ -149,8 +158,9 @@ mod tests {
     #[test]
     fn what_the_program_cannot_tell_is_no_advantage() {
         let mut table = Table::new(("a".into(), "b".into()));
-        table.add("c", Quantity::less("p50", "ms", 1.0), 0.0, 3.0);
-        table.add("c", Quantity::less("p99", "ms", 1.0), 2.0, 0.0);
+        table.begin("c");
+        table.add(Quantity::less("p50", "ms", 1.0), 0.0, 3.0);
+        table.add(Quantity::less("p99", "ms", 1.0), 2.0, 0.0);
         assert_eq!(table.rows[0].advantage().map(|a| a.median), Some(3.0));
         assert_eq!(table.behind(), ["c p99"]);
     }

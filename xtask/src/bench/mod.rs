@@ -118,6 +118,7 @@ pub fn run(args: &[&str]) -> Result<(), String> {
     let mut table = Table::new(if clients_only { client::sides() } else { contest.names() });
     for case in cases {
         println!("# {}: {}", case.name, case.about);
+        table.begin(case.name);
         (case.run)(&contest, scale, &mut table).map_err(|e| format!("{}: {e}", case.name))?;
         // After each: what was measured in half an hour is not lost with the last case.
         write(name, &table, &machine, scale).map_err(|e| format!("bench/results/{name}: {e}"))?;

@@ -85,7 +85,7 @@ mod tests {
     fn bars_stay_on_the_page() {
         let mut table = Table::new(("A & B".into(), "C".into()));
         for (ours, theirs) in [(1.0, 1.0), (0.001, 50_000.0), (3.0, 1.0)] {
-            table.add("case", Quantity::less("time", "ms", 0.0), ours, theirs);
+            table.add(Quantity::less("time", "ms", 0.0), ours, theirs);
         }
         let svg = svg(&table);
         assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && svg.contains("A &amp; B"));

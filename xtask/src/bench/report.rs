@@ -82,9 +82,11 @@ mod tests {
 
     fn table() -> Table {
         let mut table = Table::new(("Ours".into(), "Theirs".into()));
-        table.add("latency", Quantity::less("p99", "ms", 1.0), 2.0, 8.0);
-        table.add("latency", Quantity::less("p99", "ms", 1.0), 2.0, 6.0);
-        table.add("memory", Quantity::less("idle", "MiB", 0.1), 12.0, 360.0);
+        table.begin("latency");
+        table.add(Quantity::less("p99", "ms", 1.0), 2.0, 8.0);
+        table.add(Quantity::less("p99", "ms", 1.0), 2.0, 6.0);
+        table.begin("memory");
+        table.add(Quantity::less("idle", "MiB", 0.1), 12.0, 360.0);
         table
     }
 

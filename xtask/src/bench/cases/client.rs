@@ -199,16 +199,19 @@ pub fn compare(contest: &Contest, scale: Scale, table: &mut Table, work: &Work) 
         let c = fresh(&|side, topic, n| work.by(&programs.librdkafka, side, topic, n))?;
         let tool = fresh(&|side, topic, _| work.by_tool(Some(&programs.logrun), side, topic))?;
         let java = fresh(&|side, topic, _| work.by_tool(None, side, topic))?;
-        let mut add = |quantity, a, b| table.add(work.name, quantity, a, b);
-        add(
+        table.add(
             Quantity::more("beside librdkafka: throughput", "records/s"),
             ours.records_per_second,
             c.records_per_second,
         );
         let cpu = |r: Run| r.cpu_seconds / gb;
-        add(Quantity::less("beside librdkafka: client CPU", "s/GB", 0.01), cpu(ours), cpu(c));
-        add(Quantity::more("beside Java: throughput", "records/s"), tool.records_per_second, java.records_per_second);
-        add(Quantity::less("beside Java: client CPU", "s/GB", 0.01), cpu(tool), cpu(java));
+        table.add(Quantity::less("beside librdkafka: client CPU", "s/GB", 0.01), cpu(ours), cpu(c));
+        table.add(
+            Quantity::more("beside Java: throughput", "records/s"),
+            tool.records_per_second,
+            java.records_per_second,
+        );
+        table.add(Quantity::less("beside Java: client CPU", "s/GB", 0.01), cpu(tool), cpu(java));
     }
     Ok(())
 }

@@ -6,7 +6,6 @@ use crate::bench::measure::{Quantity, Table};
 use crate::bench::side::{Contest, Produce, Side};
 
 pub struct ProduceCase {
-    name: &'static str,
     records: u64,
     record_bytes: u64,
     properties: &'static [&'static str],
@@ -19,14 +18,9 @@ impl ProduceCase {
     }
 }
 
-pub const PRODUCE_1K_ACKSALL: ProduceCase = ProduceCase {
-    name: "produce-1k-acksall",
-    records: 2_000_000,
-    record_bytes: 1024,
-    properties: &["acks=all", "batch.size=131072"],
-};
-pub const PRODUCE_100B: ProduceCase =
-    ProduceCase { name: "produce-100b", records: 10_000_000, record_bytes: 100, properties: &["acks=all"] };
+pub const PRODUCE_1K_ACKSALL: ProduceCase =
+    ProduceCase { records: 2_000_000, record_bytes: 1024, properties: &["acks=all", "batch.size=131072"] };
+pub const PRODUCE_100B: ProduceCase = ProduceCase { records: 10_000_000, record_bytes: 100, properties: &["acks=all"] };
 
 pub fn produce(contest: &Contest, scale: Scale, table: &mut Table, case: &ProduceCase) -> Result<(), String> {
     let mut sides = contest.start("")?;
@@ -42,13 +36,12 @@ pub fn produce(contest: &Contest, scale: Scale, table: &mut Table, case: &Produc
     for round in 0..scale.rounds {
         let topic = format!("round-{round}");
         let ((ours, our_cpu), (theirs, their_cpu)) = both(&mut sides, |s| run(s, &topic, records))?;
-        let mut add = |quantity, a, b| table.add(case.name, quantity, a, b);
         if case.record_bytes >= 1024 {
-            add(Quantity::more("throughput", "MiB/s"), ours.mib_per_second, theirs.mib_per_second);
+            table.add(Quantity::more("throughput", "MiB/s"), ours.mib_per_second, theirs.mib_per_second);
         } else {
-            add(Quantity::more("throughput", "records/s"), ours.records_per_second, theirs.records_per_second);
+            table.add(Quantity::more("throughput", "records/s"), ours.records_per_second, theirs.records_per_second);
         }
-        add(CPU_PER_GB, our_cpu / gb, their_cpu / gb);
+        table.add(CPU_PER_GB, our_cpu / gb, their_cpu / gb);
     }
     Ok(())
 }
@@ -71,11 +64,10 @@ pub fn consume_hot(contest: &Contest, scale: Scale, table: &mut Table) -> Result
     })?;
     for _ in 0..scale.rounds {
         let ((ours, our_cpu), (theirs, their_cpu)) = both(&mut sides, |s| s.with_cpu(|s| s.consume("hot", records)))?;
-        let name = "consume-hot";
         let rate = Quantity::more("throughput", "MiB/s");
-        table.add(name, rate, ours.fetch_mib_per_second, theirs.fetch_mib_per_second);
+        table.add(rate, ours.fetch_mib_per_second, theirs.fetch_mib_per_second);
         let gb = |mib: f64| mib * f64::from(1 << 20) / GB;
-        table.add(name, CPU_PER_GB, our_cpu / gb(ours.mib), their_cpu / gb(theirs.mib));
+        table.add(CPU_PER_GB, our_cpu / gb(ours.mib), their_cpu / gb(theirs.mib));
     }
     Ok(())
 }
@@ -100,14 +92,13 @@ pub fn latency(contest: &Contest, scale: Scale, table: &mut Table) -> Result<(),
     for _ in 0..scale.rounds {
         let run = |s: &mut Side| s.with_cpu(|s| s.produce(&work("steady", records, warmup)));
         let ((ours, our_cpu), (theirs, their_cpu)) = both(&mut sides, run)?;
-        let name = "latency";
         // The program rounds percentiles to whole milliseconds.
-        table.add(name, Quantity::less("mean", "ms", 0.01), ours.mean_ms, theirs.mean_ms);
-        table.add(name, Quantity::less("p50", "ms", 1.0), ours.p50_ms, theirs.p50_ms);
-        table.add(name, Quantity::less("p99", "ms", 1.0), ours.p99_ms, theirs.p99_ms);
-        table.add(name, Quantity::less("p99.9", "ms", 1.0), ours.p999_ms, theirs.p999_ms);
+        table.add(Quantity::less("mean", "ms", 0.01), ours.mean_ms, theirs.mean_ms);
+        table.add(Quantity::less("p50", "ms", 1.0), ours.p50_ms, theirs.p50_ms);
+        table.add(Quantity::less("p99", "ms", 1.0), ours.p99_ms, theirs.p99_ms);
+        table.add(Quantity::less("p99.9", "ms", 1.0), ours.p999_ms, theirs.p999_ms);
         let gb = (records * 1024) as f64 / GB;
-        table.add(name, CPU_PER_GB, our_cpu / gb, their_cpu / gb);
+        table.add(CPU_PER_GB, our_cpu / gb, their_cpu / gb);
     }
     Ok(())
 }
@@ -121,11 +112,10 @@ pub fn end_to_end(contest: &Contest, scale: Scale, table: &mut Table) -> Result<
     })?;
     for _ in 0..scale.rounds {
         let (ours, theirs) = both(&mut sides, |s| s.end_to_end("one", records, 100))?;
-        let name = "end-to-end";
-        table.add(name, Quantity::less("mean", "ms", 0.001), ours.mean_ms, theirs.mean_ms);
-        table.add(name, Quantity::less("p50", "ms", 1.0), ours.p50_ms, theirs.p50_ms);
-        table.add(name, Quantity::less("p99", "ms", 1.0), ours.p99_ms, theirs.p99_ms);
-        table.add(name, Quantity::less("p99.9", "ms", 1.0), ours.p999_ms, theirs.p999_ms);
+        table.add(Quantity::less("mean", "ms", 0.001), ours.mean_ms, theirs.mean_ms);
+        table.add(Quantity::less("p50", "ms", 1.0), ours.p50_ms, theirs.p50_ms);
+        table.add(Quantity::less("p99", "ms", 1.0), ours.p99_ms, theirs.p99_ms);
+        table.add(Quantity::less("p99.9", "ms", 1.0), ours.p999_ms, theirs.p999_ms);
     }
     Ok(())
 }

@@ -16,11 +16,11 @@ pub fn memory(contest: &Contest, scale: Scale, table: &mut Table) -> Result<(), 
         let mut sides = contest.start("")?;
         std::thread::sleep(SETTLE);
         let (ours, theirs) = both(&mut sides, |s| s.resident_mib())?;
-        table.add("memory", Quantity::less("idle", "MiB", 0.1), ours, theirs);
+        table.add(Quantity::less("idle", "MiB", 0.1), ours, theirs);
         both(&mut sides, |s| s.create_now("many", 5000))?;
         std::thread::sleep(SETTLE);
         let (ours, theirs) = both(&mut sides, |s| s.resident_mib())?;
-        table.add("memory", Quantity::less("5,000 partitions", "MiB", 0.1), ours, theirs);
+        table.add(Quantity::less("5,000 partitions", "MiB", 0.1), ours, theirs);
     }
     Ok(())
 }
@@ -61,7 +61,7 @@ pub fn start(contest: &Contest, scale: Scale, table: &mut Table) -> Result<(), S
     for _ in 0..scale.rounds {
         let sides = contest.start("")?;
         let ms = |s: &Side| s.first.serves.as_secs_f64() * 1000.0;
-        table.add("start", Quantity::less("from nothing, serves", "ms", 0.1), ms(&sides.0), ms(&sides.1));
+        table.add(Quantity::less("from nothing, serves", "ms", 0.1), ms(&sides.0), ms(&sides.1));
     }
     Ok(())
 }
@@ -100,7 +100,7 @@ pub fn start_full(contest: &Contest, scale: Scale, table: &mut Table) -> Result<
     let ours = measure(ours)?;
     let theirs = measure(theirs)?;
     let ms = |d: Duration| d.as_secs_f64() * 1000.0;
-    let mut add = |name, a, b| table.add("start-full", Quantity::less(name, "ms", 0.1), ms(a), ms(b));
+    let mut add = |name, a, b| table.add(Quantity::less(name, "ms", 0.1), ms(a), ms(b));
     add("answers", ours.0.answers, theirs.0.answers);
     add("serves", ours.0.serves, theirs.0.serves);
     add("40 partitions acknowledge", ours.1, theirs.1);
@@ -119,7 +119,7 @@ impl Restart {
         let [stop, answers, serves] = self.quantities;
         let mut add = |name, ours: Duration, theirs: Duration| {
             let ms = |d: Duration| d.as_secs_f64() * 1000.0;
-            table.add("start", Quantity::less(name, "ms", 0.1), ms(ours), ms(theirs));
+            table.add(Quantity::less(name, "ms", 0.1), ms(ours), ms(theirs));
         };
         if !self.kill {
             add(stop, ours.0, theirs.0);

@@ -34,7 +34,8 @@ fn flat_1k(topic: &str, records: u64) -> Load<'_> {
 fn throughput(
     contest: &Contest,
     scale: Scale,
-    (name, records, table): (&'static str, u64, &mut Table),
+    table: &mut Table,
+    records: u64,
     load: impl Fn(&str, u64) -> Load<'_>,
 ) -> Result<(), String> {
     let mut sides = contest.start("")?;
@@ -50,7 +51,7 @@ fn throughput(
         let topic = format!("round-{round}");
         let ((ours, our_cpu), (theirs, their_cpu)) = both(&mut sides, |s| run(s, &topic, records))?;
         let mut add = |quantity, of: &dyn Fn(&Produced, f64) -> f64| {
-            table.add(name, quantity, of(&ours, our_cpu), of(&theirs, their_cpu));
+            table.add(quantity, of(&ours, our_cpu), of(&theirs, their_cpu));
         };
         add(Quantity::more("throughput", "MiB/s"), &|p, _| p.mib_per_second());
         add(Quantity::more("records", "1/s"), &|p, _| p.records_per_second());
@@ -61,24 +62,24 @@ fn throughput(
 }
 
 pub fn produce_1k(contest: &Contest, scale: Scale, table: &mut Table) -> Result<(), String> {
-    throughput(contest, scale, ("produce-1k", 2_000_000, table), flat_1k)
+    throughput(contest, scale, table, 2_000_000, flat_1k)
 }
 
 pub fn produce_100b(contest: &Contest, scale: Scale, table: &mut Table) -> Result<(), String> {
     // 16 KiB, the default batch.size, of 100-byte records.
-    throughput(contest, scale, ("produce-100b", 10_000_000, table), |topic, records| flat(topic, 150, 100, records))
+    throughput(contest, scale, table, 10_000_000, |topic, records| flat(topic, 150, 100, records))
 }
 
 /// Adds what a load at a given pace shows.
-fn add_paced(table: &mut Table, name: &'static str, (ours, theirs): ((Produced, f64), (Produced, f64))) {
+fn add_paced(table: &mut Table, (ours, theirs): ((Produced, f64), (Produced, f64))) {
     const FRACTIONS: [f64; 3] = [0.5, 0.99, 0.999];
     let (a, b) = (ours.0.latencies.at_ms(FRACTIONS), theirs.0.latencies.at_ms(FRACTIONS));
-    table.add(name, Quantity::less("mean", "ms", 0.001), ours.0.latencies.mean_ms(), theirs.0.latencies.mean_ms());
+    table.add(Quantity::less("mean", "ms", 0.001), ours.0.latencies.mean_ms(), theirs.0.latencies.mean_ms());
     for (i, percentile) in ["p50", "p99", "p99.9"].into_iter().enumerate() {
-        table.add(name, Quantity::less(percentile, "ms", 0.001), a[i], b[i]);
+        table.add(Quantity::less(percentile, "ms", 0.001), a[i], b[i]);
     }
     let cores = |p: &(Produced, f64)| p.1 / p.0.elapsed.as_secs_f64();
-    table.add(name, Quantity::less("broker CPU", "cores", 0.001), cores(&ours), cores(&theirs));
+    table.add(Quantity::less("broker CPU", "cores", 0.001), cores(&ours), cores(&theirs));
 }
 
 pub fn many_partitions(contest: &Contest, scale: Scale, table: &mut Table) -> Result<(), String> {
@@ -99,7 +100,7 @@ pub fn many_partitions(contest: &Contest, scale: Scale, table: &mut Table) -> Re
     for _ in 0..scale.rounds {
         let seconds = (20 / scale.divisor).max(3);
         let measured = both(&mut sides, |s| s.with_cpu(|s| s.load(&load(seconds, 1))))?;
-        add_paced(table, "many-partitions", measured);
+        add_paced(table, measured);
     }
     Ok(())
 }
@@ -120,8 +121,8 @@ pub fn consume_hot(contest: &Contest, scale: Scale, table: &mut Table) -> Result
             both(&mut sides, |s| s.with_cpu(|s| consume(s, made.0.min(made.1))))?;
         let gb = |bytes: u64| bytes as f64 / GB;
         let rate = |c: &logrun_testkit::load::Consumed| c.bytes as f64 / f64::from(1 << 20) / c.elapsed.as_secs_f64();
-        table.add("consume-hot", Quantity::more("throughput", "MiB/s"), rate(&ours), rate(&theirs));
-        table.add("consume-hot", CPU_PER_GB, our_cpu / gb(ours.bytes), their_cpu / gb(theirs.bytes));
+        table.add(Quantity::more("throughput", "MiB/s"), rate(&ours), rate(&theirs));
+        table.add(CPU_PER_GB, our_cpu / gb(ours.bytes), their_cpu / gb(theirs.bytes));
     }
     Ok(())
 }
@@ -175,8 +176,8 @@ pub fn consume_cold(contest: &Contest, scale: Scale, table: &mut Table) -> Resul
         let (((ours, our_read), our_cpu), ((theirs, their_read), their_cpu)) = both(&mut sides, run)?;
         let rate = |bytes: u64, p: &Produced| bytes as f64 / f64::from(1 << 20) / p.elapsed.as_secs_f64();
         let (a, b) = (rate(our_read, &ours), rate(their_read, &theirs));
-        table.add("consume-cold", Quantity::more("read beside it", "MiB/s"), a, b);
-        add_paced(table, "consume-cold", ((ours, our_cpu), (theirs, their_cpu)));
+        table.add(Quantity::more("read beside it", "MiB/s"), a, b);
+        add_paced(table, ((ours, our_cpu), (theirs, their_cpu)));
     }
     Ok(())
 }
@@ -196,7 +197,7 @@ pub fn latency(contest: &Contest, scale: Scale, table: &mut Table) -> Result<(),
     for _ in 0..scale.rounds {
         let seconds = (25 / scale.divisor).max(7);
         let measured = both(&mut sides, |s| s.with_cpu(|s| s.load(&steady("steady", seconds, 5))))?;
-        add_paced(table, "latency", measured);
+        add_paced(table, measured);
     }
     Ok(())
 }
@@ -221,12 +222,12 @@ pub fn sync(contest: &Contest, scale: Scale, table: &mut Table) -> Result<(), St
         let measured = both(&mut sides, |s| s.with_cpu(|s| s.load(&load(4_000 / scale.divisor))))?;
         let ((ours, our_cpu), (theirs, their_cpu)) = measured;
         let records = Quantity::more("records", "1/s");
-        table.add("sync", records, ours.records_per_second(), theirs.records_per_second());
+        table.add(records, ours.records_per_second(), theirs.records_per_second());
         let each = |p: &Produced, cpu: f64| cpu * 1e6 / p.records as f64;
         let quantity = Quantity::less("broker CPU per record", "µs", 0.1);
-        table.add("sync", quantity, each(&ours, our_cpu), each(&theirs, their_cpu));
+        table.add(quantity, each(&ours, our_cpu), each(&theirs, their_cpu));
         let p99 = |p: &Produced| p.latencies.at_ms([0.99])[0];
-        table.add("sync", Quantity::less("p99", "ms", 0.001), p99(&ours), p99(&theirs));
+        table.add(Quantity::less("p99", "ms", 0.001), p99(&ours), p99(&theirs));
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ pub fn answer(contest: &Contest, scale: Scale, table: &mut Table) -> Result<(), 
     for _ in 0..scale.rounds {
         for (name, class, args) in LINES {
             let (ours, theirs) = contest.ask(&side, name, class, args)?;
-            table.add("tools", Quantity::less(name, "ms", 0.1), ours, theirs);
+            table.add(Quantity::less(name, "ms", 0.1), ours, theirs);
         }
     }
     Ok(())
