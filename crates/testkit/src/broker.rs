@@ -45,12 +45,18 @@ pub fn logrun_binary() -> io::Result<(PathBuf, bool)> {
     let release = !cfg!(debug_assertions);
     let build = || {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args(["build", "--quiet", "--locked", "--bin", "logrun"]).current_dir(repository());
-        let status = command.args(release.then_some("--release")).stdin(Stdio::null()).status();
+        command.args(if release {
+            &["build", "--quiet", "--locked", "--release", "--bin", "logrun"][..]
+        } else {
+            // As a part of the workspace's tests, which made it already: by itself it would have its dependencies with
+            // fewer features, and so everything would be compiled a second time.
+            &["test", "--quiet", "--locked", "--workspace", "--no-run", "--test", "program"]
+        });
+        let status = command.current_dir(repository()).stdin(Stdio::null()).status();
         match status {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(format!("cargo build --bin logrun: {status}")),
-            Err(e) => Err(format!("cargo build --bin logrun: {e}")),
+            Ok(status) => Err(format!("building logrun: {status}")),
+            Err(e) => Err(format!("building logrun: {e}")),
         }
     };
     BUILT.get_or_init(build).clone().map_err(io::Error::other)?;
