@@ -52,6 +52,13 @@ pub fn logrun_binary() -> io::Result<(PathBuf, bool)> {
             // fewer features, and so everything would be compiled a second time.
             &["test", "--quiet", "--locked", "--workspace", "--no-run", "--test", "program"]
         });
+        // What cargo tells a test of the test's own package; build scripts that look at it would run again.
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|of| name.starts_with(of)) {
+                command.env_remove(&*name);
+            }
+        }
         let status = command.current_dir(repository()).stdin(Stdio::null()).status();
         match status {
             Ok(status) if status.success() => Ok(()),
