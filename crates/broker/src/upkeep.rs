@@ -197,13 +197,18 @@ impl Broker {
     fn show_quorum_lives(self: &Arc<Self>, idle: Duration) -> TaskHandle<()> {
         let broker = self.clone();
         self.io().tasks.spawn(async move {
-            let mut seen = broker.image().provenance.offset;
+            let (mut seen, mut refused) = (broker.image().provenance.offset, false);
             loop {
                 broker.io().clock.sleep(idle).await;
-                if broker.image().provenance.offset == seen
-                    && let Err(f) = broker.controller().submit(Command::NoOp).await
-                {
-                    warn!("the metadata log takes no records: {}", f.code);
+                if broker.image().provenance.offset == seen {
+                    // Said once: on a full disk this goes on for as long as people need.
+                    let done = broker.controller().submit(Command::NoOp).await;
+                    match (&done, refused) {
+                        (Err(f), false) => warn!("the metadata log takes no records for now: {}", f.code),
+                        (Ok(_), true) => info!("the metadata log takes records again"),
+                        _ => {}
+                    }
+                    refused = done.is_err();
                 }
                 seen = broker.image().provenance.offset;
             }
