@@ -2,7 +2,7 @@
 //!
 //! However many appends wait for the device, one sync at a time is under way for a log, and each covers
 //! all that was written when it began. A failed sync is final: the kernel may have dropped the pages, so
-//! that a second one would succeed without having written them.
+//! that a second one would succeed without having written them. One that found no descriptor to begin with is not.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -160,10 +160,14 @@ impl SyncState {
             Ok(()) => {}
             Err(e) => {
                 // None of it counts as synced, names least of all: a journal covers batches and no names.
+                i.dirty.retain(|s| !dirty.iter().any(|d| Arc::ptr_eq(s, d)));
                 i.dirty.extend(dirty);
                 i.dirs.extend(dirs);
                 i.files.extend(files);
-                i.failed = Some(e.clone());
+                // A file that could not be opened was not synced, and can be later.
+                if !e.is_out_of_files() {
+                    i.failed = Some(e.clone());
+                }
             }
         }
         result

@@ -10,7 +10,7 @@ use logrun_model::Offset;
 use tokio::runtime::Runtime;
 
 use super::support::*;
-use crate::{Durability, Durable, Log, LogConfig, LogError, OpenState, TailCache, Writing};
+use crate::{Durability, Durable, Log, LogConfig, LogError, OpenState, TailCache, Writing, is_passing};
 
 const GATHER_BYTES: usize = 64 << 10;
 
@@ -147,6 +147,38 @@ fn who_waits_for_room_on_a_full_disk_gets_it() {
     poll(&mut second).unwrap().unwrap();
     f.append(3, 100).unwrap();
     assert_eq!(f.killed().log_end_offset(), Offset(4));
+}
+
+#[test]
+fn a_want_of_descriptors_fails_no_log() {
+    // Through the page cache, and past it.
+    for bytes in [GATHER_BYTES, 400_000] {
+        let mut f = Fixture::new(LogConfig::default());
+        drop(f.append(0, GATHER_BYTES).unwrap());
+        f.turn();
+        f.log.active().shared.file.release();
+        f.world.disk.refuse_opens(true);
+        let mut told = f.append(1, bytes).unwrap();
+        f.turn();
+        assert!(poll(&mut told).is_none());
+        let refused = f.append(2, bytes).unwrap_err();
+        assert!(matches!(&refused, LogError::Io { .. }) && refused.is_retriable(), "{refused}");
+        // Nor does one who wants the file take it for a failure of the directory.
+        assert!(is_passing(&f.log.active().shared.file.reader().unwrap_err()));
+        f.turn();
+        f.world.disk.refuse_opens(false);
+        assert!(f.append(2, bytes).is_err());
+        // The append that was refused has it tried again.
+        f.turn();
+        poll(&mut told).unwrap().unwrap();
+        drop(f.append(2, 100).unwrap());
+        f.log.active().shared.file.release();
+        f.world.disk.refuse_opens(true);
+        assert!(f.log.sync.sync_now().is_err());
+        f.world.disk.refuse_opens(false);
+        f.log.sync.sync_now().unwrap();
+        assert_eq!(f.killed().log_end_offset(), Offset(3));
+    }
 }
 
 #[test]
