@@ -452,6 +452,10 @@ impl LogWriter {
             for u in &abandoned {
                 s.took_out(u.bytes(), u.journal_sequence);
             }
+            if s.queue.is_empty() {
+                // What could not be written is not wanted any more.
+                s.stuck = None;
+            }
             abandoned
         };
         // It was deleted behind those who wait for it.

@@ -150,6 +150,27 @@ fn who_waits_for_room_on_a_full_disk_gets_it() {
 }
 
 #[test]
+fn a_full_disk_is_forgotten_with_what_it_had_no_room_for() {
+    let mut f = Fixture::new(LogConfig::default());
+    drop(f.append(0, GATHER_BYTES).unwrap());
+    f.turn();
+    f.world.disk.fail_mutation(f.world.disk.counts().mutations + 1, Fault::NoSpace);
+    let mut told = f.append(1, GATHER_BYTES).unwrap();
+    f.turn();
+    assert!(poll(&mut told).is_none());
+    // What is in the way of everybody is deleted.
+    let now = f.world.now();
+    f.log.set_log_start_offset(Offset(2)).unwrap();
+    assert!(f.log.roll(now).unwrap());
+    assert_eq!(f.log.delete_old_segments(Offset(2), now).unwrap(), 1);
+    poll(&mut told).unwrap().unwrap();
+    let mut told = f.append(2, GATHER_BYTES).unwrap();
+    f.turn();
+    poll(&mut told).unwrap().unwrap();
+    assert_eq!(f.killed().log_end_offset(), Offset(3));
+}
+
+#[test]
 fn a_want_of_descriptors_fails_no_log() {
     // Through the page cache, and past it.
     for bytes in [GATHER_BYTES, 400_000] {
