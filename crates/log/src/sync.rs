@@ -243,13 +243,19 @@ pub struct Flushed {
 impl FlushPlan {
     /// Syncs batches, indexes and names.
     pub fn run(self) -> Result<Flushed, LogError> {
-        self.writer.flush()?;
-        for (n, path) in self.files.iter().enumerate() {
-            if let Err(e) = self.sync.sync_path(path) {
-                self.files[n..].iter().for_each(|path| self.sync.replaced(path.clone()));
-                return Err(e);
-            }
+        let mut synced = 0;
+        let files = self.writer.flush().and_then(|()| {
+            self.files.iter().try_for_each(|path| {
+                self.sync.sync_path(path)?;
+                synced += 1;
+                Ok(())
+            })
+        });
+        if files.is_err() {
+            // The log has given them away: whoever syncs next must do it.
+            self.files[synced..].iter().for_each(|path| self.sync.replaced(path.clone()));
         }
+        files?;
         self.sync.sync_now()?;
         Ok(self.flushed)
     }

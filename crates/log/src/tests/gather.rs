@@ -5,11 +5,13 @@ use std::path::Path;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use logrun_io::disk::Fault;
+use logrun_io::Random;
+use logrun_io::disk::{Fault, read_all};
 use logrun_model::Offset;
 use tokio::runtime::Runtime;
 
 use super::support::*;
+use crate::names::INDEX_SUFFIX;
 use crate::{Durability, Durable, Log, LogConfig, LogError, OpenState, TailCache, Writing, is_passing};
 
 const GATHER_BYTES: usize = 64 << 10;
@@ -168,6 +170,32 @@ fn a_full_disk_is_forgotten_with_what_it_had_no_room_for() {
     f.turn();
     poll(&mut told).unwrap().unwrap();
     assert_eq!(f.killed().log_end_offset(), Offset(3));
+}
+
+#[test]
+fn a_flush_that_finds_no_room_leaves_its_files_to_the_next() {
+    for seed in 0..20 {
+        let mut f = Fixture::new(LogConfig::default());
+        for at in 0..8 {
+            drop(f.append(at, GATHER_BYTES).unwrap());
+        }
+        f.turn();
+        drop(f.append(8, GATHER_BYTES).unwrap());
+        let plan = f.log.plan_flush(f.world.now()).unwrap().unwrap();
+        f.world.disk.fail_mutation(f.world.disk.counts().mutations + 1, Fault::NoSpace);
+        assert!(matches!(plan.run(), Err(LogError::DiskFull { .. })));
+        let flushed = f.log.plan_flush(f.world.now()).unwrap().unwrap().run().unwrap();
+        f.log.finish_flush(flushed).unwrap();
+        assert_eq!(f.log.recovery_point(), Offset(9));
+        let index = || {
+            let path = f.log.active().shared.path(INDEX_SUFFIX);
+            read_all(&f.world.disk, &path).unwrap().unwrap()
+        };
+        let before = index();
+        assert!(before.len() > 8);
+        f.world.disk.crash(&Random::from_seed(seed));
+        assert_eq!(index(), before, "seed {seed}");
+    }
 }
 
 #[test]
