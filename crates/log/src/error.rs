@@ -26,7 +26,7 @@ pub enum LogError {
     /// No room; nothing was appended and the log goes on (retriable).
     #[error("the disk that holds {} is full", path.display())]
     DiskFull { path: PathBuf },
-    /// The operating system refused; the log directory is to be taken offline.
+    /// The operating system refused; unless that passes ([`is_passing`]), the log directory is to be taken offline.
     #[error("could not {action} {}: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: Arc<io::Error> },
     /// A file holds what no log writes there (Kafka's CORRUPT_MESSAGE or KAFKA_STORAGE_ERROR).
@@ -43,12 +43,21 @@ pub enum LogError {
 impl LogError {
     /// Whether the same call may succeed later, with nothing else done about it.
     pub fn is_retriable(&self) -> bool {
-        matches!(self, Self::DiskFull { .. })
+        match self {
+            Self::DiskFull { .. } => true,
+            Self::Io { source, .. } => is_passing(source),
+            _ => false,
+        }
+    }
+
+    /// Whether it's that a file could not be opened, for want of a descriptor: nothing was done to it.
+    pub(crate) fn is_out_of_files(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_out_of_files(source))
     }
 
     /// Whether the directory that holds the log should be taken offline.
     pub fn is_storage_failure(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::Offline { .. })
+        matches!(self, Self::Io { .. } | Self::Offline { .. }) && !self.is_retriable()
     }
 }
 
@@ -64,6 +73,19 @@ impl<T> IoContext<T> for io::Result<T> {
             false => LogError::Io { action, path: path.to_path_buf(), source: Arc::new(e) },
         })
     }
+}
+
+/// Whether the operating system had no descriptor or no memory for a call, or broke it off: that passes, and says nothing
+/// of the disk.
+pub fn is_passing(e: &io::Error) -> bool {
+    is_out_of_files(e)
+        || matches!(e.kind(), io::ErrorKind::OutOfMemory | io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
+}
+
+/// Whether no file could be opened, for want of a descriptor.
+fn is_out_of_files(e: &io::Error) -> bool {
+    // ENFILE and EMFILE have no kind of their own.
+    matches!(e.raw_os_error(), Some(23 | 24))
 }
 
 /// Whether the operating system had no room, be it for bytes or for a name.

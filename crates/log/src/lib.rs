@@ -52,7 +52,7 @@ pub use compact::{
 };
 pub use config::{Durability, LogConfig};
 pub use dirs::{DirsError, LogDir, LogDirs, METADATA_TOPIC, OpenDirs, PartitionDir};
-pub use error::LogError;
+pub use error::{LogError, is_passing};
 pub use files::{
     CLEAN_SHUTDOWN_FILE, CLEANER_OFFSET_CHECKPOINT, CleanShutdown, HIGH_WATERMARK_CHECKPOINT,
     LOG_START_OFFSET_CHECKPOINT, META_PROPERTIES, MalformedFile, MetaProperties, OffsetCheckpoint, PartitionMetadata,

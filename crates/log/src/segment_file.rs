@@ -76,9 +76,16 @@ impl SegmentFile {
 
     fn write_queued(&self) -> io::Result<()> {
         let writer = self.state.lock().queued.as_ref().map(|(w, _)| w.clone());
-        writer.map_or(Ok(()), |w| w.flush()).map_err(|e| match e {
+        writer.map_or(Ok(()), |w| w.flush()).map_err(|e| match &e {
             LogError::DiskFull { .. } => io::ErrorKind::StorageFull.into(),
-            e => io::Error::other(e),
+            // Whether it passes is told by its number or its kind.
+            LogError::Io { source, .. } => match source.raw_os_error() {
+                Some(number) => io::Error::from_raw_os_error(number),
+                None => io::Error::new(source.kind(), e),
+            },
+            // It was deleted meanwhile, which is no failure of its directory.
+            LogError::Truncated => io::ErrorKind::NotFound.into(),
+            _ => io::Error::other(e),
         })
     }
 

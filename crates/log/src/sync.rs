@@ -2,7 +2,7 @@
 //!
 //! However many appends wait for the device, one sync at a time is under way for a log, and each covers
 //! all that was written when it began. A failed sync is final: the kernel may have dropped the pages, so
-//! that a second one would succeed without having written them.
+//! that a second one would succeed without having written them. One that found no descriptor to begin with is not.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -160,10 +160,14 @@ impl SyncState {
             Ok(()) => {}
             Err(e) => {
                 // None of it counts as synced, names least of all: a journal covers batches and no names.
+                i.dirty.retain(|s| !dirty.iter().any(|d| Arc::ptr_eq(s, d)));
                 i.dirty.extend(dirty);
                 i.dirs.extend(dirs);
                 i.files.extend(files);
-                i.failed = Some(e.clone());
+                // A file that could not be opened was not synced, and can be later.
+                if !e.is_out_of_files() {
+                    i.failed = Some(e.clone());
+                }
             }
         }
         result
@@ -239,13 +243,19 @@ pub struct Flushed {
 impl FlushPlan {
     /// Syncs batches, indexes and names.
     pub fn run(self) -> Result<Flushed, LogError> {
-        self.writer.flush()?;
-        for (n, path) in self.files.iter().enumerate() {
-            if let Err(e) = self.sync.sync_path(path) {
-                self.files[n..].iter().for_each(|path| self.sync.replaced(path.clone()));
-                return Err(e);
-            }
+        let mut synced = 0;
+        let files = self.writer.flush().and_then(|()| {
+            self.files.iter().try_for_each(|path| {
+                self.sync.sync_path(path)?;
+                synced += 1;
+                Ok(())
+            })
+        });
+        if files.is_err() {
+            // The log has given them away: whoever syncs next must do it.
+            self.files[synced..].iter().for_each(|path| self.sync.replaced(path.clone()));
         }
+        files?;
         self.sync.sync_now()?;
         Ok(self.flushed)
     }

@@ -298,19 +298,20 @@ impl Tail {
 
     /// Takes back what was staged at and after `end`, the log's end: it could not be appended.
     pub fn unstage(&self, end: Offset) {
-        let mut freed = Vec::new();
+        let mut freed: Vec<Run> = Vec::new();
+        let mut unused = None;
         let mut bytes = 0;
         {
             let mut guard = self.runs.lock();
             let runs = &mut *guard;
             while let Some(run) = runs.list.pop_back_if(|r| r.base_offset >= end) {
-                let is = |chunk: &Chunk| chunk.is(&run.chunk);
-                let kept =
-                    runs.list.iter().any(|r| is(&r.chunk)) || runs.writer.as_ref().is_some_and(|w| is(&w.chunk()));
-                if !kept && freed.iter().all(|r: &Run| !is(&r.chunk)) {
-                    bytes += run.chunk.capacity();
-                }
                 freed.push(run);
+                let chunk = &freed[freed.len() - 1].chunk;
+                if runs.list.back().is_none_or(|r| !r.chunk.is(chunk)) {
+                    bytes += chunk.capacity();
+                    // Left here, it would be dropped at the next append, and counted for ever.
+                    unused = runs.writer.take_if(|w| w.chunk().is(chunk)).or(unused);
+                }
             }
             if let Some(run) = runs.list.back_mut()
                 && run.next_offset > end
@@ -324,6 +325,7 @@ impl Tail {
             runs.position = u64::MAX;
         }
         self.cache.gave(self.id, bytes);
+        drop(unused);
     }
 
     /// Says what is in the segments' files and may be given up.

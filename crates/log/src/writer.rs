@@ -9,7 +9,7 @@
 //!
 //! What is queued are pieces of the log's chunks, and readers have it from there ([`crate::tail`]). It is also written before
 //! anybody looks at a segment's file ([`crate::segment_file`]). The partition's lock is not held meanwhile. What the
-//! device has no room for stays queued: appends are refused until it has.
+//! device has no room for, or the process no descriptor, stays queued: appends are refused until there is.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -69,8 +69,8 @@ struct State {
     covered: bool,
     /// Counts what ends `covered`.
     uncovered: u64,
-    /// The device had no room at the last try.
-    full: Option<LogError>,
+    /// Why the last try came to nothing, where another may not: the device had no room, or the process no descriptor.
+    stuck: Option<LogError>,
     failed: Option<LogError>,
 }
 
@@ -108,7 +108,7 @@ impl LogWriter {
             last_sequence: 0,
             covered: false,
             uncovered: 0,
-            full: None,
+            stuck: None,
             failed: None,
         };
         Self { id, home, sync, written, state: Mutex::new(state), device: Mutex::default() }
@@ -141,7 +141,7 @@ impl LogWriter {
     /// the caller calls [`Self::flush`] and [`Self::wrote_past_the_journal`].
     ///
     /// # Errors
-    /// [`LogError::DiskFull`] while what was taken before has no room; the failure of an earlier write.
+    /// A retriable one while what was taken before can't be written; the failure of an earlier write.
     pub fn append(
         self: &Arc<Self>,
         shared: &Arc<SegmentShared>,
@@ -157,7 +157,7 @@ impl LogWriter {
         if let Some(e) = &s.failed {
             return Err(e.clone());
         }
-        if let Some(e) = s.full.clone() {
+        if let Some(e) = s.stuck.clone() {
             drop(guard);
             self.wake(Wake::Now);
             return Err(e);
@@ -281,7 +281,7 @@ impl LogWriter {
     /// Writes all that is queued to the segments' files. Waits for the device.
     ///
     /// # Errors
-    /// [`LogError::DiskFull`]: it stays queued. Any other is final, and the directory should go offline.
+    /// A retriable one: it stays queued. Any other is final, and the directory should go offline.
     pub fn flush(&self) -> Result<(), LogError> {
         let _device = self.device.lock();
         while self.write_some(true)? {}
@@ -312,8 +312,8 @@ impl LogWriter {
                 for u in batch.into_iter().rev() {
                     s.queue.push_front(u);
                 }
-                if matches!(e, LogError::DiskFull { .. }) {
-                    s.full = Some(e.clone());
+                if e.is_retriable() {
+                    s.stuck = Some(e.clone());
                 } else {
                     drop(s);
                     self.fail(e.clone());
@@ -348,7 +348,7 @@ impl LogWriter {
             for u in rest.into_iter().rev() {
                 s.queue.push_front(u);
             }
-            s.full = None;
+            s.stuck = None;
             match s.queue.front() {
                 Some(next) if Arc::ptr_eq(&next.shared, &shared) => shared.file.progressed(done),
                 _ => shared.file.caught_up(),
@@ -452,6 +452,10 @@ impl LogWriter {
             for u in &abandoned {
                 s.took_out(u.bytes(), u.journal_sequence);
             }
+            if s.queue.is_empty() {
+                // What could not be written is not wanted any more.
+                s.stuck = None;
+            }
             abandoned
         };
         // It was deleted behind those who wait for it.
@@ -492,7 +496,7 @@ impl LogWriter {
 impl State {
     /// Whether the queue is to be written without anybody asking for all of it.
     fn is_due(&self) -> bool {
-        self.gathered_bytes > 0 || self.queued_bytes >= FLUSH_BYTES || (self.full.is_some() && !self.queue.is_empty())
+        self.gathered_bytes > 0 || self.queued_bytes >= FLUSH_BYTES || (self.stuck.is_some() && !self.queue.is_empty())
     }
 
     /// `bytes` of the queue are in the files, or not wanted any more.

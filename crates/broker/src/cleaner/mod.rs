@@ -270,8 +270,8 @@ impl Broker {
     /// Says why a log was not compacted, and whether it was a matter of this log alone, so that others may follow.
     fn could_not_clean(&self, partition: &Partition, e: LogError) -> bool {
         match &e {
-            LogError::DiskFull { .. } => {
-                warn!(partition = %partition.name, "compaction waits until the disk has room: {e}");
+            e if e.is_retriable() => {
+                warn!(partition = %partition.name, "compaction waits until this is over: {e}");
                 false
             }
             // It was deleted or closed, or its directory has failed: told where that happened.

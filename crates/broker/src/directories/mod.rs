@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use logrun_io::Io;
-use logrun_log::{DirsError, LogError};
+use logrun_log::{DirsError, LogError, is_passing};
 use logrun_model::{DirectoryId, Str};
 use tokio::sync::Notify;
 use tracing::error;
@@ -95,11 +95,8 @@ impl Directory {
 
     /// Whether an error speaks against the directory, and not against the process or one file.
     fn is_its_own(&self, e: &std::io::Error) -> bool {
-        // EMFILE and ENFILE have no kind of their own.
-        let out_of_files = matches!(e.raw_os_error(), Some(23 | 24));
         match e.kind() {
-            _ if out_of_files => false,
-            ErrorKind::OutOfMemory | ErrorKind::Interrupted | ErrorKind::WouldBlock => false,
+            _ if is_passing(e) => false,
             // A file may be gone because it was deleted while somebody was about to read it.
             ErrorKind::NotFound => !matches!(self.io.disk.info(&self.path), Ok(Some(_))),
             _ => true,

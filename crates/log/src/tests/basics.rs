@@ -430,6 +430,33 @@ fn the_tail_keeps_to_its_budget() {
 }
 
 #[test]
+fn what_was_refused_is_not_counted_in_the_cache() {
+    let mut world = World::with_config(1, LogConfig::default());
+    let budget = 1 << 20;
+    world.env = LogEnv { tail: TailCache::new(budget), ..world.env };
+    let mut log = world.open_small();
+    log.append(&[large(0, 70_000)], world.now()).unwrap();
+    let used = world.env.tail.used_bytes();
+    for n in 1..30 {
+        world.disk.set_capacity(Some(world.disk.used()));
+        // One batch lies in the chunk that is there, or each has one of its own.
+        let batches: Vec<_> = (0..n % 4 + 1).map(|i| large(1 + i, 20_000 + n as usize * 3000)).collect();
+        assert!(log.append(&batches, world.now()).unwrap_err().is_retriable());
+        assert!(world.env.tail.used_bytes() <= used, "{n}: {} of {used}", world.env.tail.used_bytes());
+        world.disk.set_capacity(None);
+    }
+    log.append(&[large(1, 70_000)], world.now()).unwrap();
+    let plan = log.plan_read(Offset(0), Offset(2), 1 << 20, true).unwrap();
+    assert!(plan.is_in_memory());
+    assert_eq!(
+        plan.run().unwrap().slices.concat(),
+        [large(0, 70_000).to_bytes(), large(1, 70_000).to_bytes()].concat()
+    );
+    drop(log);
+    assert_eq!(world.env.tail.used_bytes(), 0);
+}
+
+#[test]
 fn an_interrupted_compaction_is_settled() {
     let world = World::new(1);
     let mut log = filled(&world, 24);

@@ -5,12 +5,14 @@ use std::path::Path;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use logrun_io::disk::Fault;
+use logrun_io::Random;
+use logrun_io::disk::{Fault, read_all};
 use logrun_model::Offset;
 use tokio::runtime::Runtime;
 
 use super::support::*;
-use crate::{Durability, Durable, Log, LogConfig, LogError, OpenState, TailCache, Writing};
+use crate::names::INDEX_SUFFIX;
+use crate::{Durability, Durable, Log, LogConfig, LogError, OpenState, TailCache, Writing, is_passing};
 
 const GATHER_BYTES: usize = 64 << 10;
 
@@ -147,6 +149,85 @@ fn who_waits_for_room_on_a_full_disk_gets_it() {
     poll(&mut second).unwrap().unwrap();
     f.append(3, 100).unwrap();
     assert_eq!(f.killed().log_end_offset(), Offset(4));
+}
+
+#[test]
+fn a_full_disk_is_forgotten_with_what_it_had_no_room_for() {
+    let mut f = Fixture::new(LogConfig::default());
+    drop(f.append(0, GATHER_BYTES).unwrap());
+    f.turn();
+    f.world.disk.fail_mutation(f.world.disk.counts().mutations + 1, Fault::NoSpace);
+    let mut told = f.append(1, GATHER_BYTES).unwrap();
+    f.turn();
+    assert!(poll(&mut told).is_none());
+    // What is in the way of everybody is deleted.
+    let now = f.world.now();
+    f.log.set_log_start_offset(Offset(2)).unwrap();
+    assert!(f.log.roll(now).unwrap());
+    assert_eq!(f.log.delete_old_segments(Offset(2), now).unwrap(), 1);
+    poll(&mut told).unwrap().unwrap();
+    let mut told = f.append(2, GATHER_BYTES).unwrap();
+    f.turn();
+    poll(&mut told).unwrap().unwrap();
+    assert_eq!(f.killed().log_end_offset(), Offset(3));
+}
+
+#[test]
+fn a_flush_that_finds_no_room_leaves_its_files_to_the_next() {
+    for seed in 0..20 {
+        let mut f = Fixture::new(LogConfig::default());
+        for at in 0..8 {
+            drop(f.append(at, GATHER_BYTES).unwrap());
+        }
+        f.turn();
+        drop(f.append(8, GATHER_BYTES).unwrap());
+        let plan = f.log.plan_flush(f.world.now()).unwrap().unwrap();
+        f.world.disk.fail_mutation(f.world.disk.counts().mutations + 1, Fault::NoSpace);
+        assert!(matches!(plan.run(), Err(LogError::DiskFull { .. })));
+        let flushed = f.log.plan_flush(f.world.now()).unwrap().unwrap().run().unwrap();
+        f.log.finish_flush(flushed).unwrap();
+        assert_eq!(f.log.recovery_point(), Offset(9));
+        let index = || {
+            let path = f.log.active().shared.path(INDEX_SUFFIX);
+            read_all(&f.world.disk, &path).unwrap().unwrap()
+        };
+        let before = index();
+        assert!(before.len() > 8);
+        f.world.disk.crash(&Random::from_seed(seed));
+        assert_eq!(index(), before, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_want_of_descriptors_fails_no_log() {
+    // Through the page cache, and past it.
+    for bytes in [GATHER_BYTES, 400_000] {
+        let mut f = Fixture::new(LogConfig::default());
+        drop(f.append(0, GATHER_BYTES).unwrap());
+        f.turn();
+        f.log.active().shared.file.release();
+        f.world.disk.refuse_opens(true);
+        let mut told = f.append(1, bytes).unwrap();
+        f.turn();
+        assert!(poll(&mut told).is_none());
+        let refused = f.append(2, bytes).unwrap_err();
+        assert!(matches!(&refused, LogError::Io { .. }) && refused.is_retriable(), "{refused}");
+        // Nor does one who wants the file take it for a failure of the directory.
+        assert!(is_passing(&f.log.active().shared.file.reader().unwrap_err()));
+        f.turn();
+        f.world.disk.refuse_opens(false);
+        assert!(f.append(2, bytes).is_err());
+        // The append that was refused has it tried again.
+        f.turn();
+        poll(&mut told).unwrap().unwrap();
+        drop(f.append(2, 100).unwrap());
+        f.log.active().shared.file.release();
+        f.world.disk.refuse_opens(true);
+        assert!(f.log.sync.sync_now().is_err());
+        f.world.disk.refuse_opens(false);
+        f.log.sync.sync_now().unwrap();
+        assert_eq!(f.killed().log_end_offset(), Offset(3));
+    }
 }
 
 #[test]

@@ -33,6 +33,7 @@ pub(super) struct Faults {
     pub random: Option<(Random, u64, u64, Fault)>,
     pub broken: Vec<PathBuf>,
     pub capacity: Option<u64>,
+    pub refuses_opens: bool,
     halted: bool,
 }
 
@@ -44,6 +45,13 @@ impl Faults {
         self.mutations.clear();
         self.reads.clear();
         self.random = None;
+        self.refuses_opens = false;
+    }
+
+    pub fn judge_open(&self, path: &Path) -> io::Result<()> {
+        self.judge_look(path)?;
+        // EMFILE
+        if self.refuses_opens { Err(io::Error::from_raw_os_error(24)) } else { Ok(()) }
     }
 
     pub fn judge_look(&self, path: &Path) -> io::Result<()> {

@@ -122,6 +122,11 @@ impl SimDisk {
         self.0.lock().faults.capacity = bytes;
     }
 
+    /// Whether the process has no descriptor left: files that are open work, and no other can be opened (EMFILE).
+    pub fn refuse_opens(&self, refuses: bool) {
+        self.0.lock().faults.refuses_opens = refuses;
+    }
+
     /// Whether files can't be opened for writes past the page cache, as on a tmpfs.
     pub fn refuse_direct(&self, refuses: bool) {
         self.0.lock().refuses_direct = refuses;
@@ -355,7 +360,7 @@ impl Drop for SimLock {
 impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut w = self.0.lock();
-        w.faults.judge_look(path)?;
+        w.faults.judge_open(path)?;
         let node = match w.tree.find(path)? {
             Some(_) if mode == OpenMode::CreateNew => return Err(io::ErrorKind::AlreadyExists.into()),
             Some(node) => node,
@@ -382,7 +387,7 @@ impl Disk for SimDisk {
 
     fn open_direct(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
         let mut w = self.0.lock();
-        w.faults.judge_look(path)?;
+        w.faults.judge_open(path)?;
         if w.refuses_direct {
             return Ok(None);
         }
