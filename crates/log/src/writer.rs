@@ -141,7 +141,7 @@ impl LogWriter {
     /// the caller calls [`Self::flush`] and [`Self::wrote_past_the_journal`].
     ///
     /// # Errors
-    /// A retriable one while what was taken before can't be written; the failure of an earlier write.
+    /// The failure of an earlier write.
     pub fn append(
         self: &Arc<Self>,
         shared: &Arc<SegmentShared>,
@@ -157,10 +157,9 @@ impl LogWriter {
         if let Some(e) = &s.failed {
             return Err(e.clone());
         }
-        if let Some(e) = s.stuck.clone() {
-            drop(guard);
-            self.wake(Wake::Now);
-            return Err(e);
+        if s.stuck.is_some() {
+            // Whoever appends now has reason to think that there is room again: the caller's flush shows it.
+            return Ok(false);
         }
         let gathered = terms.may_wait && (terms.in_memory || s.gathered_bytes > 0 || self.home.gathers(bytes));
         if gathered && self.home.has_room() {
