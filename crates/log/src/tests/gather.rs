@@ -24,9 +24,13 @@ struct Fixture {
 
 impl Fixture {
     fn new(config: LogConfig) -> Self {
+        Self::with_cache(config, 8 << 20)
+    }
+
+    fn with_cache(config: LogConfig, cache_bytes: usize) -> Self {
         let mut world = World::with_config(1, LogConfig { segment_bytes: 2 << 20, ..config });
         let writing = Writing { gather_bytes: GATHER_BYTES, ..Writing::default() };
-        world.env.tail = TailCache::with_writing(8 << 20, writing);
+        world.env.tail = TailCache::with_writing(cache_bytes, writing);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let log = world.open(OpenState::NEW).0;
         Self { world, runtime, log }
@@ -149,6 +153,34 @@ fn who_waits_for_room_on_a_full_disk_gets_it() {
     poll(&mut second).unwrap().unwrap();
     f.append(3, 100).unwrap();
     assert_eq!(f.killed().log_end_offset(), Offset(4));
+}
+
+#[test]
+fn who_reads_a_segment_whose_end_is_queued_waits_for_nothing_and_leaves_its_index() {
+    let mut f = Fixture::with_cache(LogConfig::default(), 1 << 20);
+    for at in 0..10 {
+        drop(f.append(at, 100_000).unwrap());
+    }
+    f.turn();
+    // The segment is full, and the next one begun, while its second half is queued.
+    let end = (10..).find(|at| f.append(*at, 100_000).map(|_| f.log.segment_count()).unwrap() > 1).unwrap() + 1;
+    let index = || read_all(&f.world.disk, &f.log.segments[&Offset(0)].shared.path(INDEX_SUFFIX)).unwrap().unwrap();
+    let (before, whole) = (f.world.disk.counts().mutations, index());
+    let read = |from| f.log.plan_read(Offset(from), Offset(end), 1, true).unwrap();
+    assert!(!read(0).is_in_memory() && read(15).is_in_memory());
+    assert_eq!(read(3).run().unwrap().slices.concat(), large(3, 100_000).to_bytes());
+    // What neither memory nor the file has is not there yet, and not skipped.
+    f.log.tail.clear();
+    for from in 10..end - 1 {
+        let found = read(from).run().unwrap();
+        assert_eq!((found.bytes, found.next_offset), (0, Offset(from)));
+    }
+    assert_eq!(f.world.disk.counts().mutations, before);
+    f.turn();
+    assert_eq!(read_batches(&f.log, 1 << 20).len() as i64, end);
+    f.log.flush(f.world.now()).unwrap();
+    let index = || read_all(&f.world.disk, &f.log.segments[&Offset(0)].shared.path(INDEX_SUFFIX)).unwrap().unwrap();
+    assert_eq!(index(), whole);
 }
 
 #[test]

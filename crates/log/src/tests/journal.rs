@@ -64,6 +64,37 @@ fn large_appends_are_written_in_whole_blocks_and_read_from_anywhere() {
 }
 
 #[test]
+fn a_batch_of_which_the_file_has_a_part_is_not_taken_for_damage() {
+    const BLOCK: usize = 4096;
+    // Whole blocks are written: the last one ends within the last batch, or within its header.
+    let mut divided = 0;
+    for short_by in [1000, 30, 8] {
+        let world = world(LogConfig::default(), 32 << 20);
+        let mut log = open(&world, 0);
+        let mut ends = Vec::new();
+        for end in 1..12 {
+            let bytes = match end {
+                1 => 256 * BLOCK - short_by,
+                _ if end % 2 == 0 => BLOCK,
+                _ => 255 * BLOCK,
+            };
+            let overhead = large(0, bytes).size_in_bytes() - bytes;
+            log.append(&[large(end - 1, bytes - overhead)], world.now()).unwrap();
+            ends.push(log.size());
+            log.tail.clear();
+            let there = len(&world, "/data/t-0/00000000000000000000.log");
+            divided += usize::from(ends.iter().any(|at| (*at + 1..*at + 61).contains(&there)));
+            for from in 0..end {
+                let read = log.read(Offset(from), Offset(end), 1, true).unwrap();
+                let is_there = ends[from as usize] <= there;
+                assert_eq!((read.bytes > 0, read.next_offset), (is_there, Offset(from + i64::from(is_there))));
+            }
+        }
+    }
+    assert!(divided > 16, "{divided}");
+}
+
+#[test]
 fn a_power_cut_takes_nothing_of_many_logs_that_one_sync_of_the_journal_covered() {
     for seed in 0..60 {
         let config = LogConfig { durability: Durability::Sync, ..small_config() };
