@@ -203,6 +203,23 @@ fn a_full_disk_refuses_appends_and_keeps_what_it_took() {
 }
 
 #[test]
+fn a_deleted_log_does_not_hold_the_journal_up() {
+    for durability in [Durability::Write, Durability::Sync] {
+        let world = world(LogConfig { durability, ..LogConfig::default() }, 64 << 10);
+        let (mut busy, mut deleted) = (open(&world, 0), open(&world, 1));
+        deleted.append(&[batch_at(0, 2, 0)], world.now()).unwrap();
+        deleted.delete("t-1.0123456789abcdef0123456789abcdef-delete").unwrap().run().unwrap();
+        for i in 0..2_000 {
+            busy.append(&[batch_at(i * 2, 2, 0)], world.now()).unwrap();
+        }
+        let before = len(&world, "/data/t-0/00000000000000000000.log");
+        busy.append(&[batch_at(4_000, 2, 0)], world.now()).unwrap();
+        assert_eq!(len(&world, "/data/t-0/00000000000000000000.log"), before, "it's in the journal");
+        assert!(busy.truncate_to(Offset(4_000), world.now()).unwrap());
+    }
+}
+
+#[test]
 fn a_log_that_is_seldom_written_does_not_hold_the_journal_up() {
     let world = world(LogConfig::default(), 64 << 10);
     let (mut busy, mut idle) = (open(&world, 0), open(&world, 1));
