@@ -42,6 +42,11 @@ impl Unwritten {
         self.pieces.last().map_or(0, Piece::end_position)
     }
 
+    /// Where the last append of it ends in the log.
+    pub fn end_offset(&self) -> Option<Offset> {
+        self.ends.back().map(|(_, offset)| *offset)
+    }
+
     pub fn bytes(&self) -> usize {
         (self.end_position() - self.position()) as usize
     }

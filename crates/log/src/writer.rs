@@ -328,6 +328,7 @@ impl LogWriter {
     fn settle(&self, batch: Vec<Unwritten>, done: u64) {
         let shared = batch[0].shared.clone();
         let mut reached = None;
+        let counts;
         let mut freed: Vec<(usize, Option<u64>)> = Vec::new();
         {
             let mut s = self.state.lock();
@@ -349,6 +350,7 @@ impl LogWriter {
                 s.queue.push_front(u);
             }
             s.stuck = None;
+            counts = s.counts_as_written(reached);
             match s.queue.front() {
                 Some(next) if Arc::ptr_eq(&next.shared, &shared) => shared.file.progressed(done),
                 _ => shared.file.caught_up(),
@@ -361,8 +363,8 @@ impl LogWriter {
         for (bytes, sequence) in freed {
             self.home.done(bytes, sequence);
         }
-        if let Some(reached) = reached {
-            self.tell(reached, Ok(()));
+        if let Some(counts) = counts {
+            self.tell(counts, Ok(()));
         }
     }
 
@@ -444,7 +446,7 @@ impl LogWriter {
     /// A segment is deleted: what is queued for it is not written any more.
     pub fn abandon_segment(&self, shared: &Arc<SegmentShared>) {
         let _device = self.device.lock();
-        let abandoned: Vec<Unwritten> = {
+        let (abandoned, counts) = {
             let mut s = self.state.lock();
             let (abandoned, kept): (Vec<_>, Vec<_>) =
                 std::mem::take(&mut s.queue).into_iter().partition(|u| Arc::ptr_eq(&u.shared, shared));
@@ -456,13 +458,14 @@ impl LogWriter {
                 // What could not be written is not wanted any more.
                 s.stuck = None;
             }
-            abandoned
+            // It was deleted behind those who wait for it.
+            let end = abandoned.last().and_then(Unwritten::end_offset);
+            (abandoned, s.counts_as_written(end))
         };
-        // It was deleted behind those who wait for it.
-        if let Some((_, end)) = abandoned.iter().filter_map(|u| u.ends.back()).next_back().copied() {
-            self.tell(end, Ok(()));
-        }
         self.give_up(abandoned);
+        if let Some(counts) = counts {
+            self.tell(counts, Ok(()));
+        }
     }
 
     fn give_up(&self, queue: impl IntoIterator<Item = Unwritten>) {
@@ -497,6 +500,15 @@ impl State {
     /// Whether the queue is to be written without anybody asking for all of it.
     fn is_due(&self) -> bool {
         self.gathered_bytes > 0 || self.queued_bytes >= FLUSH_BYTES || (self.stuck.is_some() && !self.queue.is_empty())
+    }
+
+    /// How far the log counts as written, if the files have it to `reached` and nobody writes: what is queued behind counts
+    /// as well if the journal has all of it.
+    fn counts_as_written(&self, reached: Option<Offset>) -> Option<Offset> {
+        match self.queue.back() {
+            Some(last) if self.gathered_bytes == 0 => last.end_offset(),
+            _ => reached,
+        }
     }
 
     /// `bytes` of the queue are in the files, or not wanted any more.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use logrun_io::Random;
 use logrun_io::disk::{Fault, read_all};
-use logrun_model::Offset;
+use logrun_model::{Offset, Uuid};
 use tokio::runtime::Runtime;
 
 use super::support::*;
@@ -28,8 +28,12 @@ impl Fixture {
     }
 
     fn with_cache(config: LogConfig, cache_bytes: usize) -> Self {
-        let mut world = World::with_config(1, LogConfig { segment_bytes: 2 << 20, ..config });
-        let writing = Writing { gather_bytes: GATHER_BYTES, ..Writing::default() };
+        Self::with(LogConfig { segment_bytes: 2 << 20, ..config }, cache_bytes, 0)
+    }
+
+    fn with(config: LogConfig, cache_bytes: usize, journal_bytes: u64) -> Self {
+        let mut world = World::with_config(1, config);
+        let writing = Writing { gather_bytes: GATHER_BYTES, journal_bytes };
         world.env.tail = TailCache::with_writing(cache_bytes, writing);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let log = world.open(OpenState::NEW).0;
@@ -99,6 +103,26 @@ fn what_comes_together_is_written_together_and_told_then() {
         let log = f.killed();
         let found: Vec<_> = read_batches(&log, 1 << 20).into_iter().map(|b| b.bytes).collect();
         assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn what_the_journal_has_behind_gathered_appends_is_told_with_them() {
+    for refuses in [false, true] {
+        let mut f = Fixture::with(LogConfig::default(), 32 << 20, 8 << 20);
+        f.world.disk.refuse_direct(refuses);
+        f.log.set_topic_id(Uuid([1; 16])).unwrap();
+        // More than is written at once.
+        let mut told: Vec<_> = (0..5).map(|at| f.append(at, 1_000_000).unwrap()).collect();
+        let now = f.world.now();
+        let in_it = f.runtime.enter();
+        told.push(f.log.append(&[large(5, 100)], now).unwrap().durable);
+        drop(in_it);
+        assert!(told.iter_mut().all(|d| poll(d).is_none()));
+        f.turn();
+        for durable in &mut told {
+            poll(durable).expect("it is written").unwrap();
+        }
     }
 }
 
