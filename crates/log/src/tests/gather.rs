@@ -107,6 +107,29 @@ fn what_comes_together_is_written_together_and_told_then() {
 }
 
 #[test]
+fn what_went_through_the_page_cache_is_sent_from_it() {
+    // Past it from 256 KiB on, where the file system can.
+    for (bytes, refuses, cached) in [(100_000, false, true), (400_000, false, false), (400_000, true, true)] {
+        let mut f = Fixture::new(LogConfig::default());
+        f.world.disk.refuse_direct(refuses);
+        for at in 0..3 {
+            drop(f.append(at, bytes).unwrap());
+            f.turn();
+        }
+        f.log.tail.clear();
+        let file = &f.log.active().shared.file;
+        assert_eq!(file.is_settled(f.world.io.clock.now()), !cached);
+        for at in 0..3 {
+            let plan = f.log.plan_read(Offset(at), Offset(3), 1, true).unwrap();
+            let found = plan.cached();
+            assert_eq!(found.is_some(), cached, "{bytes} at {at}");
+            assert!(found.is_none_or(|found| found.range.len() == large(at, bytes).size_in_bytes()));
+            assert_eq!(plan.run().unwrap().slices.concat(), large(at, bytes).to_bytes());
+        }
+    }
+}
+
+#[test]
 fn what_the_journal_has_behind_gathered_appends_is_told_with_them() {
     for refuses in [false, true] {
         let mut f = Fixture::with(LogConfig::default(), 32 << 20, 8 << 20);
