@@ -552,8 +552,9 @@ impl Segment {
         self.shared.with_txn(|t| t.truncate_to(offset))?;
         let path = self.shared.file.path();
         let file = self.shared.file.writer().during("open", &path)?;
-        self.shared.file.changed();
         file.set_len(position).during("cut", &path)?;
+        // Not before: who reads in between would keep what is cut, for those who come later.
+        self.shared.file.changed();
         file.sync_data().during("sync", &path)?;
         self.size = position;
         self.bytes_since_index = 0;
