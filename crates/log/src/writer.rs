@@ -13,6 +13,7 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +73,18 @@ struct State {
     /// Why the last try came to nothing, where another may not: the device had no room, or the process no descriptor.
     stuck: Option<LogError>,
     failed: Option<LogError>,
+}
+
+/// A panic on the way to the disk takes what was to be written along, so that nothing may follow it.
+struct Unwinding<'a>(&'a LogWriter);
+
+impl Drop for Unwinding<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let dir = PathBuf::from(&self.0.state.lock().name);
+            self.0.fail(LogError::Offline { dir });
+        }
+    }
 }
 
 /// Whether somebody will look at the queue.
@@ -305,6 +318,7 @@ impl LogWriter {
             let all = all || s.gathered_bytes > 0;
             take_group(&mut s.queue, all)
         };
+        let _unwinding = Unwinding(self);
         match write(&self.home, &batch, whole) {
             Ok(done) => self.settle(batch, done),
             Err(e) => {

@@ -183,6 +183,33 @@ fn a_write_that_fails_or_comes_short_is_told_and_acknowledges_nothing() {
 }
 
 #[test]
+fn a_panic_stops_the_log_that_it_is_of_and_no_other() {
+    let mut f = Fixture::new(LogConfig::default());
+    let mut other = f.world.open_at("/data/other-0");
+    for at in 0..3 {
+        let now = f.world.now();
+        drop(f.append(at, GATHER_BYTES).unwrap());
+        let in_it = f.runtime.enter();
+        drop(other.append_groups(&[large(at, GATHER_BYTES)], None, true, now).unwrap());
+        drop(in_it);
+        f.turn();
+    }
+    f.world.disk.fail_mutation(f.world.disk.counts().mutations + 1, Fault::Panic);
+    let mut lost = f.append(3, GATHER_BYTES).unwrap();
+    let in_it = f.runtime.enter();
+    let now = f.world.now();
+    let mut kept = other.append_groups(&[large(3, GATHER_BYTES)], None, true, now).unwrap().durable;
+    drop(in_it);
+    f.turn();
+    f.turn();
+    poll(&mut kept).expect("it is written").unwrap();
+    // What it was about to write is gone, so that nothing may follow.
+    assert!(matches!(poll(&mut lost), Some(Err(LogError::Offline { .. }))));
+    assert!(matches!(f.append(4, GATHER_BYTES), Err(LogError::Offline { .. })));
+    assert_eq!(f.killed().log_end_offset(), Offset(3));
+}
+
+#[test]
 fn who_waits_for_room_on_a_full_disk_gets_it() {
     let mut f = Fixture::new(LogConfig::default());
     drop(f.append(0, GATHER_BYTES).unwrap());
