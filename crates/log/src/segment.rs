@@ -13,7 +13,7 @@ use logrun_model::{Offset, TimestampMs};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::{IoContext, LogError};
-use crate::index::{OffsetIndex, TimeIndex, TimestampOffset, TxnIndex, Unwritten};
+use crate::index::{Missing, OffsetIndex, TimeIndex, TimestampOffset, TxnIndex};
 use crate::names::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, segment_path};
 use crate::segment_file::SegmentFile;
 use crate::walk::{Span, WalkError, Walker};
@@ -224,7 +224,7 @@ impl SegmentShared {
         Ok(())
     }
 
-    fn write_index(&self, suffix: &str, u: &Unwritten, written: &mut Vec<PathBuf>) -> Result<(), LogError> {
+    fn write_index(&self, suffix: &str, u: &Missing, written: &mut Vec<PathBuf>) -> Result<(), LogError> {
         let path = self.path(suffix);
         let file = self.disk().open(&path, OpenMode::Create).during("open", &path)?;
         if u.cut {

@@ -10,6 +10,15 @@
 //! What is queued are pieces of the log's chunks, and readers have it from there ([`crate::tail`]). It is also written before
 //! anybody looks at a segment's file ([`crate::segment_file`]). The partition's lock is not held meanwhile. What the
 //! device has no room for, or the process no descriptor, stays queued: appends are refused until there is.
+//!
+//! How far the files have a log is kept where it is asked for; [`LogWriter::settle`] moves all of it:
+//!
+//! | where | what | for whom |
+//! |---|---|---|
+//! | `queue` and `waiters`, here | what the files lack, and who waits until they have it | acknowledgements |
+//! | `queued` of [`crate::segment_file`] | how many bytes one file has | who reads the file: the rest is not there yet |
+//! | `written` of [`crate::sync`] | the offset below which they have all | a sync: so much is on the device when it's done |
+//! | `written` of [`crate::tail`] | the same | the cache: it gives up nothing above |
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
