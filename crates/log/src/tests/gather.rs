@@ -332,7 +332,14 @@ fn a_want_of_descriptors_fails_no_log() {
         assert!(f.log.sync.sync_now().is_err());
         f.world.disk.refuse_opens(false);
         f.log.sync.sync_now().unwrap();
-        assert_eq!(f.killed().log_end_offset(), Offset(3));
+        // A segment that was just begun has its indexes to be looked for.
+        let now = f.world.now();
+        assert!(f.log.roll(now).unwrap());
+        f.world.disk.refuse_opens(true);
+        assert!(f.append(3, 100).unwrap_err().is_retriable());
+        f.world.disk.refuse_opens(false);
+        assert!(f.append(3, 100).is_ok());
+        assert_eq!(f.killed().log_end_offset(), Offset(4));
     }
 }
 
