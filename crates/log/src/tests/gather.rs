@@ -130,6 +130,25 @@ fn what_went_through_the_page_cache_is_sent_from_it() {
 }
 
 #[test]
+fn what_is_queued_behind_a_cut_is_kept_for_readers_until_it_is_written() {
+    let mut f = Fixture::with_cache(LogConfig::default(), 1 << 20);
+    let mut other = f.world.open_at("/data/other-0");
+    for at in 0..10 {
+        drop(f.append(at, 100_000).unwrap());
+    }
+    f.turn();
+    f.log.truncate_to(Offset(2), f.world.now()).unwrap();
+    for at in 2..8 {
+        drop(f.append(at, 100_000).unwrap());
+    }
+    for at in 0..4 {
+        other.append(&[large(at, 100_000)], f.world.now()).unwrap();
+    }
+    assert!(f.log.plan_read(Offset(2), Offset(8), 1, true).unwrap().is_in_memory());
+    assert_eq!(read_batches(&f.log, 1 << 20).len(), 8);
+}
+
+#[test]
 fn what_the_journal_has_behind_gathered_appends_is_told_with_them() {
     for refuses in [false, true] {
         let mut f = Fixture::with(LogConfig::default(), 32 << 20, 8 << 20);
