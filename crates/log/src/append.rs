@@ -142,6 +142,8 @@ impl Log {
         now: Now,
     ) -> Result<usize, LogError> {
         let last = group.last().expect("a group has a batch").header();
+        // What noting the batches needs is read before they are written: afterwards a failure would be final.
+        self.active_mut().max_timestamp()?;
         let active = self.active();
         let (shared, at) = (active.shared.clone(), active.size);
         let bytes = group.iter().map(PreparedBatch::size_in_bytes).sum();

@@ -52,6 +52,17 @@ struct Turns {
     working: bool,
 }
 
+/// A panic in one log's turn takes none from the others: somebody else goes on with them.
+struct Unwinding<'a>(&'a Arc<Home>);
+
+impl Drop for Unwinding<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.have_work_done();
+        }
+    }
+}
+
 impl Home {
     pub fn new(io: Io, chunks: Chunks, dir: PathBuf, writing: Writing) -> Self {
         let journal =
@@ -118,11 +129,16 @@ impl Home {
                 return;
             }
         }
+        self.have_work_done();
+    }
+
+    fn have_work_done(self: &Arc<Self>) {
         let this = self.clone();
         self.io.tasks.detach(move || this.work());
     }
 
-    fn work(&self) {
+    fn work(self: &Arc<Self>) {
+        let _unwinding = Unwinding(self);
         loop {
             let log = {
                 let mut turns = self.turns.lock();

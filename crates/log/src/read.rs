@@ -153,7 +153,7 @@ impl ReadPlan {
         LogSlices { next_offset: self.from, ..LogSlices::default() }
     }
 
-    /// What `segment` has for the reader; `None` if all of it lies before.
+    /// What `segment` has for the reader; `None` if all of it lies before. Nothing, if the file lacks what is to come.
     fn read_segment(
         &self,
         segment: &SegmentRef,
@@ -164,7 +164,11 @@ impl ReadPlan {
         // What the file lacks is in memory, and read from there.
         let size = shared.file.readable(segment.size);
         let corrupt = |position: u64, reason: String| LogError::Corrupt { path: shared.file.path(), position, reason };
-        let mut at = shared.sparse(size)?.parts().0.lookup(self.from).1;
+        let behind = || (size < segment.size).then(|| self.nothing());
+        // What is queued is written in whole blocks, and not in whole batches.
+        let is_cut_off = |end: u64| end > size && size < segment.size;
+        // The index is of the whole segment, whatever the file has of it yet.
+        let mut at = shared.sparse(segment.size)?.parts().0.lookup(self.from).1;
         let mut wanted = self.max_bytes.saturating_add(INDEX_GAP_BYTES);
         while at < size {
             let window = read_window(segment, disk, now, at, wanted, size)?;
@@ -177,13 +181,17 @@ impl ReadPlan {
             let first = loop {
                 let position = at + skip as u64;
                 if position >= size {
-                    return Ok(None);
+                    return Ok(behind());
                 }
                 let left = window.bytes.saturating_sub(skip);
                 if left < SPAN_BYTES.min((size - position) as usize) {
                     break None;
                 }
-                let span = Span::parse(&window.head(skip), position).map_err(|reason| corrupt(position, reason))?;
+                let span = match Span::parse(&window.head(skip), position) {
+                    Ok(span) => span,
+                    Err(_) if is_cut_off(position + SPAN_BYTES as u64) => return Ok(Some(self.nothing())),
+                    Err(reason) => return Err(corrupt(position, reason)),
+                };
                 if span.last_offset >= self.from {
                     break Some(span);
                 }
@@ -191,6 +199,9 @@ impl ReadPlan {
             };
             at += skip as u64;
             let Some(first) = first else { continue };
+            if is_cut_off(first.end()) {
+                return Ok(Some(self.nothing()));
+            }
             if first.last_offset >= self.upper_bound {
                 return Ok(Some(self.nothing()));
             }
@@ -211,7 +222,7 @@ impl ReadPlan {
             window.check_crc(skip, &first).map_err(|reason| corrupt(at, reason))?;
             return Ok(Some(self.take(&window, skip, at, first)));
         }
-        Ok(None)
+        Ok(behind())
     }
 
     /// The whole batches in the window from the place `start` on, of which the first is there and sound.

@@ -13,7 +13,7 @@ use logrun_model::{Offset, TimestampMs};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::{IoContext, LogError};
-use crate::index::{OffsetIndex, TimeIndex, TimestampOffset, TxnIndex, Unwritten};
+use crate::index::{Missing, OffsetIndex, TimeIndex, TimestampOffset, TxnIndex};
 use crate::names::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, segment_path};
 use crate::segment_file::SegmentFile;
 use crate::walk::{Span, WalkError, Walker};
@@ -224,7 +224,7 @@ impl SegmentShared {
         Ok(())
     }
 
-    fn write_index(&self, suffix: &str, u: &Unwritten, written: &mut Vec<PathBuf>) -> Result<(), LogError> {
+    fn write_index(&self, suffix: &str, u: &Missing, written: &mut Vec<PathBuf>) -> Result<(), LogError> {
         let path = self.path(suffix);
         let file = self.disk().open(&path, OpenMode::Create).during("open", &path)?;
         if u.cut {
@@ -552,8 +552,9 @@ impl Segment {
         self.shared.with_txn(|t| t.truncate_to(offset))?;
         let path = self.shared.file.path();
         let file = self.shared.file.writer().during("open", &path)?;
-        self.shared.file.changed();
         file.set_len(position).during("cut", &path)?;
+        // Not before: who reads in between would keep what is cut, for those who come later.
+        self.shared.file.changed();
         file.sync_data().during("sync", &path)?;
         self.size = position;
         self.bytes_since_index = 0;

@@ -108,6 +108,7 @@ impl Log {
         self.flush_asked = self.flush_asked.min(offset);
         self.first_dirty = self.first_dirty.min(offset);
         self.sync.truncated(offset);
+        self.tail.written_mark().set(offset);
         self.refresh_sealed();
     }
 

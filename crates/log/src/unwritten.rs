@@ -42,6 +42,11 @@ impl Unwritten {
         self.pieces.last().map_or(0, Piece::end_position)
     }
 
+    /// Where the last append of it ends in the log.
+    pub fn end_offset(&self) -> Option<Offset> {
+        self.ends.back().map(|(_, offset)| *offset)
+    }
+
     pub fn bytes(&self) -> usize {
         (self.end_position() - self.position()) as usize
     }
@@ -80,16 +85,21 @@ pub(crate) fn write(home: &Home, batch: &[Unwritten], whole: bool) -> Result<u64
     };
     let block = DIRECT_ALIGN_BYTES as u64;
     let (from, to) = (start.next_multiple_of(block), end / block * block);
+    // The pages have it now, and may be on their way to the device.
+    let through_the_cache = |from: u64| {
+        buffered(from, end)?;
+        file.wrote_buffered(start, home.io.clock.now());
+        Ok(end)
+    };
     let written = (|| {
         if to.saturating_sub(from) < DIRECT_BYTES_MIN || home.direct_refused.load(Ordering::Relaxed) {
-            buffered(start, end)?;
-            return Ok(end);
+            return through_the_cache(start);
         }
         buffered(start, from)?;
         if !write_direct(home, file, &pieces, from, to)? {
-            buffered(from, end)?;
-            return Ok(end);
+            return through_the_cache(from);
         }
+        // The ragged ends alone are no reason to look there.
         if whole {
             buffered(to, end)?;
         }

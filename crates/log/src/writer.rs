@@ -10,9 +10,19 @@
 //! What is queued are pieces of the log's chunks, and readers have it from there ([`crate::tail`]). It is also written before
 //! anybody looks at a segment's file ([`crate::segment_file`]). The partition's lock is not held meanwhile. What the
 //! device has no room for, or the process no descriptor, stays queued: appends are refused until there is.
+//!
+//! How far the files have a log is kept where it is asked for; [`LogWriter::settle`] moves all of it:
+//!
+//! | where | what | for whom |
+//! |---|---|---|
+//! | `queue` and `waiters`, here | what the files lack, and who waits until they have it | acknowledgements |
+//! | `queued` of [`crate::segment_file`] | how many bytes one file has | who reads the file: the rest is not there yet |
+//! | `written` of [`crate::sync`] | the offset below which they have all | a sync: so much is on the device when it's done |
+//! | `written` of [`crate::tail`] | the same | the cache: it gives up nothing above |
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +82,18 @@ struct State {
     /// Why the last try came to nothing, where another may not: the device had no room, or the process no descriptor.
     stuck: Option<LogError>,
     failed: Option<LogError>,
+}
+
+/// A panic on the way to the disk takes what was to be written along, so that nothing may follow it.
+struct Unwinding<'a>(&'a LogWriter);
+
+impl Drop for Unwinding<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let dir = PathBuf::from(&self.0.state.lock().name);
+            self.0.fail(LogError::Offline { dir });
+        }
+    }
 }
 
 /// Whether somebody will look at the queue.
@@ -304,6 +326,7 @@ impl LogWriter {
             let all = all || s.gathered_bytes > 0;
             take_group(&mut s.queue, all)
         };
+        let _unwinding = Unwinding(self);
         match write(&self.home, &batch, whole) {
             Ok(done) => self.settle(batch, done),
             Err(e) => {
@@ -327,6 +350,7 @@ impl LogWriter {
     fn settle(&self, batch: Vec<Unwritten>, done: u64) {
         let shared = batch[0].shared.clone();
         let mut reached = None;
+        let counts;
         let mut freed: Vec<(usize, Option<u64>)> = Vec::new();
         {
             let mut s = self.state.lock();
@@ -348,6 +372,7 @@ impl LogWriter {
                 s.queue.push_front(u);
             }
             s.stuck = None;
+            counts = s.counts_as_written(reached);
             match s.queue.front() {
                 Some(next) if Arc::ptr_eq(&next.shared, &shared) => shared.file.progressed(done),
                 _ => shared.file.caught_up(),
@@ -360,8 +385,8 @@ impl LogWriter {
         for (bytes, sequence) in freed {
             self.home.done(bytes, sequence);
         }
-        if let Some(reached) = reached {
-            self.tell(reached, Ok(()));
+        if let Some(counts) = counts {
+            self.tell(counts, Ok(()));
         }
     }
 
@@ -443,7 +468,7 @@ impl LogWriter {
     /// A segment is deleted: what is queued for it is not written any more.
     pub fn abandon_segment(&self, shared: &Arc<SegmentShared>) {
         let _device = self.device.lock();
-        let abandoned: Vec<Unwritten> = {
+        let (abandoned, counts) = {
             let mut s = self.state.lock();
             let (abandoned, kept): (Vec<_>, Vec<_>) =
                 std::mem::take(&mut s.queue).into_iter().partition(|u| Arc::ptr_eq(&u.shared, shared));
@@ -455,13 +480,14 @@ impl LogWriter {
                 // What could not be written is not wanted any more.
                 s.stuck = None;
             }
-            abandoned
+            // It was deleted behind those who wait for it.
+            let end = abandoned.last().and_then(Unwritten::end_offset);
+            (abandoned, s.counts_as_written(end))
         };
-        // It was deleted behind those who wait for it.
-        if let Some((_, end)) = abandoned.iter().filter_map(|u| u.ends.back()).next_back().copied() {
-            self.tell(end, Ok(()));
-        }
         self.give_up(abandoned);
+        if let Some(counts) = counts {
+            self.tell(counts, Ok(()));
+        }
     }
 
     fn give_up(&self, queue: impl IntoIterator<Item = Unwritten>) {
@@ -496,6 +522,15 @@ impl State {
     /// Whether the queue is to be written without anybody asking for all of it.
     fn is_due(&self) -> bool {
         self.gathered_bytes > 0 || self.queued_bytes >= FLUSH_BYTES || (self.stuck.is_some() && !self.queue.is_empty())
+    }
+
+    /// How far the log counts as written, if the files have it to `reached` and nobody writes: what is queued behind counts
+    /// as well if the journal has all of it.
+    fn counts_as_written(&self, reached: Option<Offset>) -> Option<Offset> {
+        match self.queue.back() {
+            Some(last) if self.gathered_bytes == 0 => last.end_offset(),
+            _ => reached,
+        }
     }
 
     /// `bytes` of the queue are in the files, or not wanted any more.

@@ -79,14 +79,14 @@ impl<E: Entry> SegmentIndex<E> {
     }
 
     /// What the file lacks; `None` if it's up to date.
-    pub fn unwritten(&self) -> Option<Unwritten> {
+    pub fn unwritten(&self) -> Option<Missing> {
         if !self.excess && self.persisted == self.list.len() {
             return None;
         }
         let new = &self.list[self.persisted..];
         let mut bytes = Vec::with_capacity(new.len() * E::BYTES);
         new.iter().for_each(|e| e.encode(&mut bytes));
-        Some(Unwritten { at: (self.persisted * E::BYTES) as u64, bytes, len: self.bytes(), cut: self.excess })
+        Some(Missing { at: (self.persisted * E::BYTES) as u64, bytes, len: self.bytes(), cut: self.excess })
     }
 
     /// What [`Self::unwritten`] gave has been written.
@@ -98,7 +98,7 @@ impl<E: Entry> SegmentIndex<E> {
 
 /// What must be written for an index file to be up to date.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unwritten {
+pub struct Missing {
     /// Where `bytes` go.
     pub at: u64,
     pub bytes: Vec<u8>,

@@ -147,7 +147,7 @@ mod tests {
         let (parsed, whole) = OffsetIndex::parse(Offset(7), &file, 1000);
         assert!(!whole);
         assert_eq!(parsed.last(), (Offset(20), 200));
-        assert_eq!(parsed.unwritten(), Some(crate::index::Unwritten { at: 16, bytes: vec![], len: 16, cut: true }));
+        assert_eq!(parsed.unwritten(), Some(crate::index::Missing { at: 16, bytes: vec![], len: 16, cut: true }));
         // Beyond the segment's end.
         assert_eq!(OffsetIndex::parse(Offset(7), &file, 150).0.len(), 1);
     }

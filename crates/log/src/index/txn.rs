@@ -140,7 +140,7 @@ mod tests {
         index.append(txn(5, 15, 13));
         index.mark_persisted();
         index.truncate_to(Offset(15));
-        assert_eq!(index.unwritten(), Some(crate::index::Unwritten { at: 34, bytes: vec![], len: 34, cut: true }));
+        assert_eq!(index.unwritten(), Some(crate::index::Missing { at: 34, bytes: vec![], len: 34, cut: true }));
     }
 
     proptest! {

@@ -247,10 +247,15 @@ impl Journal {
                 };
                 (sequence, file.logs.values().cloned().collect::<Vec<_>>(), file.promised)
             };
-            let emptied = logs.iter().try_for_each(|log| {
-                log.flush()?;
-                if promised { log.sync_state().sync_now() } else { Ok(()) }
-            });
+            let mut emptied = Ok(());
+            for log in &logs {
+                match log.flush().and_then(|()| if promised { log.sync_state().sync_now() } else { Ok(()) }) {
+                    // A deleted log needs nothing of what is written here.
+                    Ok(()) | Err(LogError::Truncated) => {}
+                    // The others get on meanwhile.
+                    Err(e) => emptied = emptied.and(Err(e)),
+                }
+            }
             let mut i = self.inner.lock();
             // What was appended a moment ago may not be in the log's queue yet.
             let free = emptied.is_ok() && i.files.get(&sequence).is_none_or(|f| f.bytes == 0);

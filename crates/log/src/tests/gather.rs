@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use logrun_io::Random;
 use logrun_io::disk::{Fault, read_all};
-use logrun_model::Offset;
+use logrun_model::{Offset, Uuid};
 use tokio::runtime::Runtime;
 
 use super::support::*;
@@ -24,9 +24,17 @@ struct Fixture {
 
 impl Fixture {
     fn new(config: LogConfig) -> Self {
-        let mut world = World::with_config(1, LogConfig { segment_bytes: 2 << 20, ..config });
-        let writing = Writing { gather_bytes: GATHER_BYTES, ..Writing::default() };
-        world.env.tail = TailCache::with_writing(8 << 20, writing);
+        Self::with_cache(config, 8 << 20)
+    }
+
+    fn with_cache(config: LogConfig, cache_bytes: usize) -> Self {
+        Self::with(LogConfig { segment_bytes: 2 << 20, ..config }, cache_bytes, 0)
+    }
+
+    fn with(config: LogConfig, cache_bytes: usize, journal_bytes: u64) -> Self {
+        let mut world = World::with_config(1, config);
+        let writing = Writing { gather_bytes: GATHER_BYTES, journal_bytes };
+        world.env.tail = TailCache::with_writing(cache_bytes, writing);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let log = world.open(OpenState::NEW).0;
         Self { world, runtime, log }
@@ -99,6 +107,68 @@ fn what_comes_together_is_written_together_and_told_then() {
 }
 
 #[test]
+fn what_went_through_the_page_cache_is_sent_from_it() {
+    // Past it from 256 KiB on, where the file system can.
+    for (bytes, refuses, cached) in [(100_000, false, true), (400_000, false, false), (400_000, true, true)] {
+        let mut f = Fixture::new(LogConfig::default());
+        f.world.disk.refuse_direct(refuses);
+        for at in 0..3 {
+            drop(f.append(at, bytes).unwrap());
+            f.turn();
+        }
+        f.log.tail.clear();
+        let file = &f.log.active().shared.file;
+        assert_eq!(file.is_settled(f.world.io.clock.now()), !cached);
+        for at in 0..3 {
+            let plan = f.log.plan_read(Offset(at), Offset(3), 1, true).unwrap();
+            let found = plan.cached();
+            assert_eq!(found.is_some(), cached, "{bytes} at {at}");
+            assert!(found.is_none_or(|found| found.range.len() == large(at, bytes).size_in_bytes()));
+            assert_eq!(plan.run().unwrap().slices.concat(), large(at, bytes).to_bytes());
+        }
+    }
+}
+
+#[test]
+fn what_is_queued_behind_a_cut_is_kept_for_readers_until_it_is_written() {
+    let mut f = Fixture::with_cache(LogConfig::default(), 1 << 20);
+    let mut other = f.world.open_at("/data/other-0");
+    for at in 0..10 {
+        drop(f.append(at, 100_000).unwrap());
+    }
+    f.turn();
+    f.log.truncate_to(Offset(2), f.world.now()).unwrap();
+    for at in 2..8 {
+        drop(f.append(at, 100_000).unwrap());
+    }
+    for at in 0..4 {
+        other.append(&[large(at, 100_000)], f.world.now()).unwrap();
+    }
+    assert!(f.log.plan_read(Offset(2), Offset(8), 1, true).unwrap().is_in_memory());
+    assert_eq!(read_batches(&f.log, 1 << 20).len(), 8);
+}
+
+#[test]
+fn what_the_journal_has_behind_gathered_appends_is_told_with_them() {
+    for refuses in [false, true] {
+        let mut f = Fixture::with(LogConfig::default(), 32 << 20, 8 << 20);
+        f.world.disk.refuse_direct(refuses);
+        f.log.set_topic_id(Uuid([1; 16])).unwrap();
+        // More than is written at once.
+        let mut told: Vec<_> = (0..5).map(|at| f.append(at, 1_000_000).unwrap()).collect();
+        let now = f.world.now();
+        let in_it = f.runtime.enter();
+        told.push(f.log.append(&[large(5, 100)], now).unwrap().durable);
+        drop(in_it);
+        assert!(told.iter_mut().all(|d| poll(d).is_none()));
+        f.turn();
+        for durable in &mut told {
+            poll(durable).expect("it is written").unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_small_append_alone_is_written_at_once() {
     let mut f = Fixture::new(LogConfig::default());
     assert!(matches!(f.append(0, 100).unwrap(), Durable::Ready));
@@ -132,6 +202,33 @@ fn a_write_that_fails_or_comes_short_is_told_and_acknowledges_nothing() {
 }
 
 #[test]
+fn a_panic_stops_the_log_that_it_is_of_and_no_other() {
+    let mut f = Fixture::new(LogConfig::default());
+    let mut other = f.world.open_at("/data/other-0");
+    for at in 0..3 {
+        let now = f.world.now();
+        drop(f.append(at, GATHER_BYTES).unwrap());
+        let in_it = f.runtime.enter();
+        drop(other.append_groups(&[large(at, GATHER_BYTES)], None, true, now).unwrap());
+        drop(in_it);
+        f.turn();
+    }
+    f.world.disk.fail_mutation(f.world.disk.counts().mutations + 1, Fault::Panic);
+    let mut lost = f.append(3, GATHER_BYTES).unwrap();
+    let in_it = f.runtime.enter();
+    let now = f.world.now();
+    let mut kept = other.append_groups(&[large(3, GATHER_BYTES)], None, true, now).unwrap().durable;
+    drop(in_it);
+    f.turn();
+    f.turn();
+    poll(&mut kept).expect("it is written").unwrap();
+    // What it was about to write is gone, so that nothing may follow.
+    assert!(matches!(poll(&mut lost), Some(Err(LogError::Offline { .. }))));
+    assert!(matches!(f.append(4, GATHER_BYTES), Err(LogError::Offline { .. })));
+    assert_eq!(f.killed().log_end_offset(), Offset(3));
+}
+
+#[test]
 fn who_waits_for_room_on_a_full_disk_gets_it() {
     let mut f = Fixture::new(LogConfig::default());
     drop(f.append(0, GATHER_BYTES).unwrap());
@@ -148,6 +245,34 @@ fn who_waits_for_room_on_a_full_disk_gets_it() {
     poll(&mut first).unwrap().unwrap();
     poll(&mut second).unwrap().unwrap();
     assert_eq!(f.killed().log_end_offset(), Offset(4));
+}
+
+#[test]
+fn who_reads_a_segment_whose_end_is_queued_waits_for_nothing_and_leaves_its_index() {
+    let mut f = Fixture::with_cache(LogConfig::default(), 1 << 20);
+    for at in 0..10 {
+        drop(f.append(at, 100_000).unwrap());
+    }
+    f.turn();
+    // The segment is full, and the next one begun, while its second half is queued.
+    let end = (10..).find(|at| f.append(*at, 100_000).map(|_| f.log.segment_count()).unwrap() > 1).unwrap() + 1;
+    let index = || read_all(&f.world.disk, &f.log.segments[&Offset(0)].shared.path(INDEX_SUFFIX)).unwrap().unwrap();
+    let (before, whole) = (f.world.disk.counts().mutations, index());
+    let read = |from| f.log.plan_read(Offset(from), Offset(end), 1, true).unwrap();
+    assert!(!read(0).is_in_memory() && read(15).is_in_memory());
+    assert_eq!(read(3).run().unwrap().slices.concat(), large(3, 100_000).to_bytes());
+    // What neither memory nor the file has is not there yet, and not skipped.
+    f.log.tail.clear();
+    for from in 10..end - 1 {
+        let found = read(from).run().unwrap();
+        assert_eq!((found.bytes, found.next_offset), (0, Offset(from)));
+    }
+    assert_eq!(f.world.disk.counts().mutations, before);
+    f.turn();
+    assert_eq!(read_batches(&f.log, 1 << 20).len() as i64, end);
+    f.log.flush(f.world.now()).unwrap();
+    let index = || read_all(&f.world.disk, &f.log.segments[&Offset(0)].shared.path(INDEX_SUFFIX)).unwrap().unwrap();
+    assert_eq!(index(), whole);
 }
 
 #[test]
@@ -223,7 +348,14 @@ fn a_want_of_descriptors_fails_no_log() {
         assert!(f.log.sync.sync_now().is_err());
         f.world.disk.refuse_opens(false);
         f.log.sync.sync_now().unwrap();
-        assert_eq!(f.killed().log_end_offset(), Offset(3));
+        // A segment that was just begun has its indexes to be looked for.
+        let now = f.world.now();
+        assert!(f.log.roll(now).unwrap());
+        f.world.disk.refuse_opens(true);
+        assert!(f.append(3, 100).unwrap_err().is_retriable());
+        f.world.disk.refuse_opens(false);
+        assert!(f.append(3, 100).is_ok());
+        assert_eq!(f.killed().log_end_offset(), Offset(4));
     }
 }
 

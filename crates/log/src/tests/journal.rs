@@ -64,6 +64,37 @@ fn large_appends_are_written_in_whole_blocks_and_read_from_anywhere() {
 }
 
 #[test]
+fn a_batch_of_which_the_file_has_a_part_is_not_taken_for_damage() {
+    const BLOCK: usize = 4096;
+    // Whole blocks are written: the last one ends within the last batch, or within its header.
+    let mut divided = 0;
+    for short_by in [1000, 30, 8] {
+        let world = world(LogConfig::default(), 32 << 20);
+        let mut log = open(&world, 0);
+        let mut ends = Vec::new();
+        for end in 1..12 {
+            let bytes = match end {
+                1 => 256 * BLOCK - short_by,
+                _ if end % 2 == 0 => BLOCK,
+                _ => 255 * BLOCK,
+            };
+            let overhead = large(0, bytes).size_in_bytes() - bytes;
+            log.append(&[large(end - 1, bytes - overhead)], world.now()).unwrap();
+            ends.push(log.size());
+            log.tail.clear();
+            let there = len(&world, "/data/t-0/00000000000000000000.log");
+            divided += usize::from(ends.iter().any(|at| (*at + 1..*at + 61).contains(&there)));
+            for from in 0..end {
+                let read = log.read(Offset(from), Offset(end), 1, true).unwrap();
+                let is_there = ends[from as usize] <= there;
+                assert_eq!((read.bytes > 0, read.next_offset), (is_there, Offset(from + i64::from(is_there))));
+            }
+        }
+    }
+    assert!(divided > 16, "{divided}");
+}
+
+#[test]
 fn a_power_cut_takes_nothing_of_many_logs_that_one_sync_of_the_journal_covered() {
     for seed in 0..60 {
         let config = LogConfig { durability: Durability::Sync, ..small_config() };
@@ -169,6 +200,23 @@ fn a_full_disk_refuses_appends_and_keeps_what_it_took() {
     restart(&mut world, JOURNAL_BYTES);
     let log = world.reopen_clean();
     assert_eq!(log.log_end_offset(), Offset(taken + 1));
+}
+
+#[test]
+fn a_deleted_log_does_not_hold_the_journal_up() {
+    for durability in [Durability::Write, Durability::Sync] {
+        let world = world(LogConfig { durability, ..LogConfig::default() }, 64 << 10);
+        let (mut busy, mut deleted) = (open(&world, 0), open(&world, 1));
+        deleted.append(&[batch_at(0, 2, 0)], world.now()).unwrap();
+        deleted.delete("t-1.0123456789abcdef0123456789abcdef-delete").unwrap().run().unwrap();
+        for i in 0..2_000 {
+            busy.append(&[batch_at(i * 2, 2, 0)], world.now()).unwrap();
+        }
+        let before = len(&world, "/data/t-0/00000000000000000000.log");
+        busy.append(&[batch_at(4_000, 2, 0)], world.now()).unwrap();
+        assert_eq!(len(&world, "/data/t-0/00000000000000000000.log"), before, "it's in the journal");
+        assert!(busy.truncate_to(Offset(4_000), world.now()).unwrap());
+    }
 }
 
 #[test]

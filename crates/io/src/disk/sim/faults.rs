@@ -16,6 +16,8 @@ pub enum Fault {
     NoSpace,
     /// EIO after half of a write was done. For anything but a write this is [`Fault::Io`].
     Torn,
+    /// A panic instead of an answer: a bug of ours on the way to the disk.
+    Panic,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +89,7 @@ impl Faults {
             Some(Fault::Torn) => Ok(Verdict::Torn),
             Some(Fault::NoSpace) => Err(enospc()),
             Some(Fault::Io) => Err(eio()),
+            Some(Fault::Panic) => panic!("a panic was asked for at mutation {n}"),
         }
     }
 }
