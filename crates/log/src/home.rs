@@ -24,7 +24,7 @@ use crate::writer::LogWriter;
 /// So much may be gathered before appends wait for the device.
 const GATHERED_BYTES_MAX: usize = 64 << 20;
 /// After the device had no room it is asked again in this time, if no append asks before.
-const FULL_RETRY: Duration = Duration::from_secs(1);
+pub(crate) const FULL_RETRY: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]

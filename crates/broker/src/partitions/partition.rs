@@ -236,7 +236,7 @@ impl Partition {
                     state.on(now, Event::Durable { log_end_offset }, self);
                 }
             }
-            Durable::Pending(durable) => {
+            Durable::Pending(_, durable) => {
                 state.promises.begun();
                 let partition = self.clone();
                 let (tell, told) = oneshot::channel();
