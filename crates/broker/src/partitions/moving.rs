@@ -54,7 +54,9 @@ impl Partition {
         let old_directory = std::mem::replace(&mut *self.directory.write(), directory);
         let high_watermark = state.replica.fetch_offsets().high_watermark;
         state.log.producers_mut().on_high_watermark_updated(high_watermark);
-        // What was on its way to the files or the device in the old log is on the device in the new one.
+        // What was on its way to the files or the device in the old log is on the device in the new one, and whoever waited
+        // for the old one has nothing to say of the new one.
+        state.log_generation += 1;
         state.promises = Promises::new(state.log.log_end_offset());
         state.durable_moved(now, self);
         // From here on the old log is a leftover, whatever happens to it; a start finds the better of the two.

@@ -96,6 +96,8 @@ pub(super) struct State {
     /// What is to be acknowledged when this log has it, whoever else has.
     durables: AwaitingOffset,
     pub(super) promises: Promises,
+    /// Counts the logs that took another's place: what is said of an earlier one is not of this one.
+    pub(super) log_generation: u64,
     effects: Vec<Effect>,
 }
 
@@ -121,6 +123,7 @@ impl Partition {
         let replica = Replica::new(local, offsets, settings.replica);
         let state = State {
             promises: Promises::new(log.log_end_offset()),
+            log_generation: 0,
             log,
             replica,
             waiters: Waiters::default(),
@@ -238,12 +241,15 @@ impl Partition {
             }
             Durable::Pending(promise, durable) => {
                 state.promises.appended(log_end_offset..end, Some(promise));
-                let partition = self.clone();
+                let (partition, directory, generation) = (self.clone(), self.directory(), state.log_generation);
                 self.io.tasks.spawn(async move {
                     let outcome = durable.await;
                     let now = partition.io.clock.read();
                     let mut state = partition.state.lock();
+                    let is_this_log = state.log_generation == generation;
                     match outcome {
+                        // The log that took this one's place had all of it on the device when it did.
+                        Ok(()) if !is_this_log => {}
                         Ok(()) => {
                             state.promises.kept(promise, end);
                             state.durable_moved(now, &partition);
@@ -253,9 +259,11 @@ impl Partition {
                                 LogError::Truncated => NotReplicated::Truncated,
                                 _ => NotReplicated::Storage,
                             };
-                            partition.storage_failed(e);
-                            state.commits.fail(reason);
-                            state.durables.fail(reason);
+                            partition.storage_failed_in(&directory, e);
+                            if is_this_log {
+                                state.commits.fail(reason);
+                                state.durables.fail(reason);
+                            }
                         }
                     }
                 });
@@ -287,9 +295,19 @@ impl Partition {
     /// Brings everything so far to the device. The lock is not held while the device works.
     pub fn flush(&self) -> Result<(), LogError> {
         let now = self.io.clock.read();
-        let Some(plan) = self.state.lock().log.plan_flush(now)? else { return Ok(()) };
-        let flushed = plan.run()?;
-        self.state.lock().log.finish_flush(flushed)
+        let (plan, directory, generation) = {
+            let mut state = self.state.lock();
+            let Some(plan) = state.log.plan_flush(now)? else { return Ok(()) };
+            (plan, self.directory(), state.log_generation)
+        };
+        let flushed = plan.run();
+        let mut state = self.state.lock();
+        if state.log_generation != generation {
+            // The log that took this one's place had all of it on the device when it did.
+            let _ = flushed.inspect_err(|e| directory.saw(e));
+            return Ok(());
+        }
+        state.log.finish_flush(flushed?)
     }
 
     /// Whether `flush.ms` asks for a flush.
@@ -412,6 +430,11 @@ impl Partition {
 
     /// Logs a failure of the disk and turns it into what a client is told.
     pub(crate) fn storage_failed(&self, e: LogError) -> Failure {
+        self.storage_failed_in(&self.directory(), e)
+    }
+
+    /// As [`Self::storage_failed`], where the log has lain in `directory`.
+    fn storage_failed_in(&self, directory: &Directory, e: LogError) -> Failure {
         match &e {
             LogError::Io { .. } => error!(partition = %self.name, "storage failed: {e}"),
             // Whoever reads there asks again and again.
@@ -419,7 +442,7 @@ impl Partition {
             LogError::Corrupt { .. } => error!(partition = %self.name, "{e}; it is not served"),
             _ => {}
         }
-        self.directory.read().saw(&e);
+        directory.saw(&e);
         Failure::from(e)
     }
 }

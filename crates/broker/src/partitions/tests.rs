@@ -23,6 +23,7 @@ use crate::waiting::NotReplicated;
 
 const NODE: NodeId = NodeId(1);
 const LARGE: usize = 100_000;
+const SMALL: usize = 100;
 
 struct World {
     disk: SimDisk,
@@ -83,6 +84,16 @@ impl World {
         let request = AppendRequest { records: batch.prepare().unwrap().to_bytes(), acks, zstd_allowed: true };
         self.partition.append_from_client(self.env.io.clock.read(), request).unwrap()
     }
+
+    /// Has another log, in the other directory, take the place of the current one.
+    fn replace(&self) {
+        let now = self.env.io.clock.read();
+        let mut future = open(&self.env, "/b/t-0.07070707070707070707070707070707-future", &self.partition.settings());
+        future.truncate_fully_and_start_at(Offset::ZERO, now).unwrap();
+        let directory = directory(&self.env.io, "/b");
+        let old = "t-0.07070707070707070707070707070707-delete";
+        self.partition.replace_log(now, future, directory, old).map_err(|e| e.error).unwrap().unwrap().run().unwrap();
+    }
 }
 
 fn open(env: &LogEnv, path: &str, settings: &Settings) -> Log {
@@ -115,6 +126,31 @@ async fn a_retry_is_acknowledged_when_what_it_repeats_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waited_for_a_log_that_was_replaced_is_answered_by_the_one_that_took_its_place() {
+    for durability in ["write", "sync"] {
+        let world = World::new(durability);
+        let mut waiting = vec![world.append(0, LARGE, Acks::Leader), world.append(1, LARGE, Acks::All)];
+        assert!(waiting.iter().all(|a| a.commit.is_some()));
+        world.replace();
+        // Beside those who still wait for the old log.
+        waiting.push(world.append(2, LARGE, Acks::Leader));
+        waiting.push(world.append(3, LARGE, Acks::All));
+        waiting.push(world.append(4, SMALL, Acks::All));
+        for (n, appended) in waiting.into_iter().enumerate() {
+            assert_eq!(outcome(appended).await, Ok(()), "{durability}: {n}");
+        }
+        assert_eq!(world.partition.high_watermark(), Offset(5));
+        if durability == "sync" {
+            world.disk.crash(&world.env.io.random);
+        } else {
+            world.disk.kill();
+        }
+        let found = open(&world.env, "/b/t-0", &world.partition.settings());
+        assert_eq!(found.log_end_offset(), Offset(5));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_log_took_on_a_full_disk_is_acknowledged_when_there_is_room() {
     for durability in ["write", "sync"] {
         let world = World::new(durability);
@@ -127,6 +163,25 @@ async fn what_the_log_took_on_a_full_disk_is_acknowledged_when_there_is_room() {
         assert_eq!((outcome(leader).await, outcome(all).await), (Ok(()), Ok(())), "{durability}");
         assert_eq!(world.partition.high_watermark(), Offset(3));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_in_a_directory_that_the_log_has_left_is_no_failure_of_its_new_one() {
+    let mut failed = 0;
+    for n in 1..=20 {
+        let world = World::new("write");
+        let (old, waiting) = (world.partition.directory(), world.append(0, LARGE, Acks::Leader));
+        // Whoever waits has not had its turn when the log is replaced.
+        world.disk.fail_mutation(world.disk.counts().mutations + n, logrun_io::disk::Fault::Io);
+        let flushed = world.partition.flush();
+        world.replace();
+        assert_eq!(outcome(waiting).await, Ok(()), "{n}: {flushed:?}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(world.partition.directory().is_online(), "{n}: {flushed:?}");
+        failed += usize::from(!old.is_online());
+        assert_eq!(outcome(world.append(1, LARGE, Acks::All)).await, Ok(()));
+    }
+    assert!(failed > 0);
 }
 
 #[tokio::test(start_paused = true)]
