@@ -10,7 +10,7 @@ use super::partition::Partition;
 use super::promises::Promises;
 use crate::directories::Directory;
 
-/// A future log that could not take the place of the current one, and why.
+/// A future log that could not take the place of the current one, and why, which says whether it may try again.
 #[derive(Debug)]
 pub struct NotReplaced {
     pub future: Log,
