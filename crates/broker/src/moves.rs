@@ -329,7 +329,8 @@ fn step(broker: &Broker, this: &Move, mut future: Box<Log>) -> Result<Step, Stop
     let partition = &this.partition;
     let max_bytes = broker.moves().throttle.step_bytes(rate(broker), CHUNK_BYTES);
     let copied = match copy(this, &mut future, max_bytes, now) {
-        Ok(Copied::NoRoom) | Err(LogError::DiskFull { .. }) => return Ok(Step::Wait(future)),
+        Ok(Copied::NoRoom) => return Ok(Step::Wait(future)),
+        Err(e) if e.is_retriable() => return Ok(Step::Wait(future)),
         Ok(Copied::Some { bytes }) => return Ok(Step::Copied(future, bytes)),
         Ok(Copied::All { bytes }) => bytes,
         Err(error) => return Err(Stopped { future: Some(future), error }),
@@ -338,7 +339,7 @@ fn step(broker: &Broker, this: &Move, mut future: Box<Log>) -> Result<Step, Stop
     let flushed = future.flush(now).and_then(|()| copy(this, &mut future, CHUNK_BYTES, now));
     match flushed {
         Ok(_) => {}
-        Err(LogError::DiskFull { .. }) => return Ok(Step::Wait(future)),
+        Err(e) if e.is_retriable() => return Ok(Step::Wait(future)),
         Err(error) => return Err(Stopped { future: Some(future), error }),
     }
     if this.order() != Order::GoOn {
@@ -358,7 +359,7 @@ fn step(broker: &Broker, this: &Move, mut future: Box<Log>) -> Result<Step, Stop
         }
         // Somebody has written a gap and nothing behind it yet.
         Err(e) if matches!(e.error, LogError::UnexpectedAppendOffset { .. }) => Ok(Step::Wait(Box::new(e.future))),
-        Err(e) if matches!(e.error, LogError::DiskFull { .. }) => Ok(Step::Wait(Box::new(e.future))),
+        Err(e) if e.error.is_retriable() => Ok(Step::Wait(Box::new(e.future))),
         Err(e) => Err(Stopped { future: Some(Box::new(e.future)), error: e.error }),
     }
 }

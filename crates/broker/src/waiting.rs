@@ -1,4 +1,4 @@
-//! Requests that wait for a partition to change: parked fetches and produces with `acks=all`.
+//! Requests that wait for a partition to change: parked fetches and produces.
 //!
 //! Kafka's counterpart is the delayed-operation purgatory. A waiting request is woken by every
 //! change that may matter to it and looks again; nothing here decides whether it is satisfied.
@@ -62,23 +62,24 @@ impl Waiters {
     }
 }
 
-/// Why a produce that waited for its replicas fails.
+/// Why a produce that waited fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotReplicated {
     /// Another broker leads now, or the partition is gone: the batch may or may not survive.
     NotLeader,
-    /// The records were cut off before they were committed.
+    /// The records were cut off, or deleted, before they were what was promised.
     Truncated,
     /// The directory that held them failed.
     Storage,
 }
 
-/// Produces that wait until the high watermark passes their last record.
+/// Produces that wait until an offset passes their last record: the high watermark (`acks=all`), or the one up to which
+/// the leader's own log has what it promises (`acks=1`).
 #[derive(Debug, Default)]
-pub struct AwaitingCommit(BTreeMap<Offset, Vec<oneshot::Sender<Result<(), NotReplicated>>>>);
+pub struct AwaitingOffset(BTreeMap<Offset, Vec<oneshot::Sender<Result<(), NotReplicated>>>>);
 
-impl AwaitingCommit {
-    /// Completes when the high watermark reaches `required` (the offset behind the last record).
+impl AwaitingOffset {
+    /// Completes when `required` (the offset behind the last record) is reached.
     pub fn register(&mut self, required: Offset) -> oneshot::Receiver<Result<(), NotReplicated>> {
         let (tx, rx) = oneshot::channel();
         self.0.entry(required).or_default().push(tx);
@@ -90,10 +91,10 @@ impl AwaitingCommit {
         !self.0.is_empty()
     }
 
-    /// Completes all that waited for `high_watermark` or less.
-    pub fn committed(&mut self, high_watermark: Offset) {
+    /// Completes all that waited for `offset` or less.
+    pub fn reached(&mut self, offset: Offset) {
         while let Some(first) = self.0.first_entry()
-            && *first.key() <= high_watermark
+            && *first.key() <= offset
         {
             for tx in first.remove() {
                 // A client that has gone no longer listens.
@@ -115,10 +116,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commits_complete_in_offset_order_and_only_up_to_the_high_watermark() {
-        let mut waiting = AwaitingCommit::default();
+    fn produces_complete_in_offset_order_and_only_up_to_what_is_reached() {
+        let mut waiting = AwaitingOffset::default();
         let (mut a, mut b) = (waiting.register(Offset(5)), waiting.register(Offset(9)));
-        waiting.committed(Offset(5));
+        waiting.reached(Offset(5));
         assert_eq!(a.try_recv(), Ok(Ok(())));
         assert!(b.try_recv().is_err());
         waiting.fail(NotReplicated::Truncated);

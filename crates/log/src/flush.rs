@@ -49,13 +49,14 @@ impl Log {
         self.drop_stray_snapshots()
     }
 
-    /// Plans, runs and finishes a flush; waits for the device.
+    /// Plans, runs and finishes a flush; waits for the device. After an error that is retriable the log goes on, and the
+    /// next flush does what this one could not.
     pub fn flush(&mut self, now: Now) -> Result<(), LogError> {
         if let Some(plan) = self.plan_flush(now)? {
             match plan.run() {
                 Ok(flushed) => self.finish_flush(flushed)?,
                 Err(e) => {
-                    self.offline = true;
+                    self.offline |= !e.is_retriable();
                     return Err(e);
                 }
             }

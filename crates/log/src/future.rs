@@ -79,7 +79,9 @@ impl Log {
     /// the device when this returns. From now on `current` is only good for [`Self::delete`].
     ///
     /// # Errors
-    /// `current` is as it was and goes on; the future log is good for nothing any more.
+    /// `current` is as it was and goes on. So does the future log after one that [is retriable](LogError::is_retriable), and
+    /// after [`LogError::UnexpectedAppendOffset`]: `current` ends with a gap that nothing stands behind yet. What is done is
+    /// done again by the next call. After any other the future log is good for nothing but [`Self::delete`].
     pub fn take_place_of(&mut self, current: &Self, name: &str, now: Now) -> Result<(), LogError> {
         while self.log_end_offset < current.log_end_offset {
             let rest = current.plan_copy(self.log_end_offset, REST_BYTES)?.run()?;

@@ -25,7 +25,7 @@ use crate::writer::LogWriter;
 const GATHERED_BYTES_MAX: usize = 64 << 20;
 /// What could not be written, because the device had no room or the process no descriptor, is tried again in this time, if no
 /// append asks before.
-const STUCK_RETRY: Duration = Duration::from_secs(1);
+pub(crate) const STUCK_RETRY: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]

@@ -68,7 +68,7 @@ pub use names::{
 pub use open::{Cut, OpenState, RecoveryReport};
 pub use read::{LogSlices, ReadPlan};
 pub use remove::Removals;
-pub use sync::{Durable, FlushPlan, Flushed};
+pub use sync::{Durable, FlushPlan, Flushed, Promise};
 pub use walk::{Span, WalkError, Walker};
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use logrun_model::{Monotonic, Now, Offset};
 use crate::error::{IoContext, LogError, is_full};
 use crate::log::Log;
 use crate::names::{DELETED_SUFFIX, SNAPSHOT_SUFFIX, segment_path};
+use crate::sync::synced;
 
 /// Files that wait for their removal.
 #[derive(Debug)]
@@ -127,7 +128,6 @@ impl Log {
     /// takes its place. Readers go on. On the device when this returns.
     pub fn rename_dir(&mut self, name: &str) -> Result<(), LogError> {
         self.writer.forget()?;
-        self.writer.renamed(name.to_owned());
         self.rename_files(name)
     }
 
@@ -135,10 +135,12 @@ impl Log {
         let parent = self.dir.parent().unwrap_or(Path::new("")).to_path_buf();
         let to = parent.join(name);
         if !self.on_disk {
+            self.writer.renamed(name.to_owned());
             self.dir = to;
             return Ok(());
         }
         self.env.io.disk.rename(&self.dir, &to).during("rename", &self.dir)?;
+        self.writer.renamed(name.to_owned());
         for s in self.segments.values() {
             s.shared.moved_to(&to);
         }
@@ -149,7 +151,7 @@ impl Log {
         self.unsynced_files = self.unsynced_files.iter().map(moved).collect();
         self.sync.moved(&self.dir, &to);
         self.dir = to;
-        self.env.io.disk.sync_dir(&parent).during("sync", &parent)
+        synced(self.env.io.disk.sync_dir(&parent), &parent)
     }
 
     /// The partition is deleted: the directory gets `name` (of [`crate::DirKind::Delete`]), the log refuses

@@ -15,24 +15,34 @@ use logrun_io::{Disk, OpenMode, Tasks};
 use logrun_model::Offset;
 use parking_lot::Mutex;
 
-use crate::error::{IoContext, LogError};
+use crate::error::LogError;
 use crate::segment::SegmentShared;
 use crate::writer::LogWriter;
+
+/// What an append is promised before it's acknowledged. Either holds for all that lies before it in the log, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promise {
+    /// The end of the process does not take it; the end of the machine may.
+    Written,
+    /// Nor does that.
+    Synced,
+}
 
 /// When an append has reached the log's durability.
 pub enum Durable {
     /// It has.
     Ready,
-    /// When this completes. It must be polled for the sync to happen; it can be dropped.
-    Pending(Pin<Box<dyn Future<Output = Result<(), LogError>> + Send>>),
+    /// When this completes, and what it has then. It must be polled for the sync to happen; it can be dropped. Where
+    /// there is no room for it, it waits until there is.
+    Pending(Promise, Pin<Box<dyn Future<Output = Result<(), LogError>> + Send>>),
 }
 
 impl std::fmt::Debug for Durable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Ready => "Ready",
-            Self::Pending(_) => "Pending",
-        })
+        match self {
+            Self::Ready => f.write_str("Ready"),
+            Self::Pending(promise, _) => write!(f, "Pending({promise:?})"),
+        }
     }
 }
 
@@ -41,7 +51,7 @@ impl Durable {
     pub async fn wait(self) -> Result<(), LogError> {
         match self {
             Self::Ready => Ok(()),
-            Self::Pending(f) => f.await,
+            Self::Pending(_, f) => f.await,
         }
     }
 }
@@ -183,21 +193,21 @@ impl SyncState {
             self.sync_path(path)?;
         }
         for s in segments {
-            // A file that is gone was deleted in the meantime.
-            unless_gone(s.file.handle(false).and_then(|f| f.sync_data())).during("sync", &s.file.path())?;
+            synced(s.file.handle(false).and_then(|f| f.sync_data()), &s.file.path())?;
         }
         for dir in dirs {
-            unless_gone(self.disk.sync_dir(dir)).during("sync", dir)?;
+            synced(self.disk.sync_dir(dir), dir)?;
         }
         Ok(())
     }
 
     /// Syncs a file by its path.
     pub fn sync_path(&self, path: &Path) -> Result<(), LogError> {
-        unless_gone(self.disk.open(path, OpenMode::Write).and_then(|f| f.sync_data())).during("sync", path)
+        synced(self.disk.open(path, OpenMode::Write).and_then(|f| f.sync_data()), path)
     }
 
-    /// Completes when everything below `target` is on the device. What `writer` has queued is written first.
+    /// Completes when everything below `target` is on the device. What `writer` has queued is written first; while there is
+    /// no room for it, this waits.
     pub async fn reach(self: &Arc<Self>, target: Offset, writer: Arc<LogWriter>) -> Result<(), LogError> {
         let generation = self.generation();
         let _turn = self.turn.lock().await;
@@ -207,19 +217,28 @@ impl SyncState {
                 return Ok(());
             }
         }
-        let this = self.clone();
-        let work = move || {
-            writer.flush()?;
-            this.sync_now()
-        };
-        self.tasks.blocking(work).await
+        // Whoever else waits has its turn behind this one: the device is asked once for all.
+        loop {
+            let (this, writer) = (self.clone(), writer.clone());
+            let pause = writer.pause();
+            let work = move || {
+                writer.flush()?;
+                this.sync_now()
+            };
+            match self.tasks.blocking(work).await {
+                Err(e) if e.is_retriable() && self.inner.lock().failed.is_none() => pause.await,
+                outcome => return outcome,
+            }
+        }
     }
 }
 
-fn unless_gone(r: io::Result<()>) -> io::Result<()> {
+/// What came of the sync of `path`. What is gone was deleted in the meantime. Any failure is one of the device: a file system
+/// that finds only now that it has no room may have dropped what was written.
+pub(crate) fn synced(r: io::Result<()>, path: &Path) -> Result<(), LogError> {
     match r {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        r => r,
+        r => r.map_err(|e| LogError::Io { action: "sync", path: path.to_path_buf(), source: Arc::new(e) }),
     }
 }
 

@@ -33,11 +33,11 @@ use tokio::sync::oneshot;
 
 use crate::direct::clipped;
 use crate::error::LogError;
-use crate::home::Home;
+use crate::home::{Home, STUCK_RETRY};
 use crate::journal::{Mark, Target};
 use crate::pace::Pace;
 use crate::segment::SegmentShared;
-use crate::sync::{Durable, SyncState};
+use crate::sync::{Durable, Promise, SyncState};
 use crate::tail::{Piece, WrittenMark};
 use crate::unwritten::{Unwritten, take_group, write};
 
@@ -408,7 +408,7 @@ impl LogWriter {
         let told = {
             let mut s = self.state.lock();
             if let Some(e) = &s.failed {
-                return Durable::Pending(Box::pin(std::future::ready(Err(e.clone()))));
+                return Durable::Pending(Promise::Written, Box::pin(std::future::ready(Err(e.clone()))));
             }
             if s.gathered_bytes == 0 {
                 return Durable::Ready;
@@ -417,7 +417,8 @@ impl LogWriter {
             s.waiters.push_back((end, tell));
             told
         };
-        Durable::Pending(Box::pin(async move { told.await.unwrap_or(Err(LogError::Truncated)) }))
+        let told = async move { told.await.unwrap_or(Err(LogError::Truncated)) };
+        Durable::Pending(Promise::Written, Box::pin(told))
     }
 
     /// When the log up to its present end, which is `end`, is on the device.
@@ -429,7 +430,7 @@ impl LogWriter {
         };
         let this = self.clone();
         let generation = self.sync.generation();
-        Durable::Pending(Box::pin(async move {
+        let synced = async move {
             match mark {
                 Some((mark, journal)) => journal.durable(mark).await?,
                 None => {
@@ -439,7 +440,14 @@ impl LogWriter {
                 }
             }
             if this.sync.generation() == generation { Ok(()) } else { Err(LogError::Truncated) }
-        }))
+        };
+        Durable::Pending(Promise::Synced, Box::pin(synced))
+    }
+
+    /// Before a device that had no room is asked again.
+    pub fn pause(&self) -> impl Future<Output = ()> + Send + use<> {
+        let clock = self.home.io.clock.clone();
+        async move { clock.sleep(STUCK_RETRY).await }
     }
 
     /// Before files of the log are cut, renamed or replaced: the files get everything, and the journal's entries mean

@@ -12,6 +12,8 @@ mod promises;
 mod read;
 mod rest;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use logrun_log::{Log, LogError, LogSlices, Removals};
 use logrun_model::{Now, Offset};
-use logrun_partition::Event;
 
 use super::partition::Partition;
+use super::promises::Promises;
 use crate::directories::Directory;
 
-/// A future log that could not take the place of the current one, and why.
+/// A future log that could not take the place of the current one, and why, which says whether it may try again.
 #[derive(Debug)]
 pub struct NotReplaced {
     pub future: Log,
@@ -54,9 +54,11 @@ impl Partition {
         let old_directory = std::mem::replace(&mut *self.directory.write(), directory);
         let high_watermark = state.replica.fetch_offsets().high_watermark;
         state.log.producers_mut().on_high_watermark_updated(high_watermark);
-        // What was on its way to the device in the old log is on the device in the new one.
-        let log_end_offset = state.log.log_end_offset();
-        state.on(now, Event::Durable { log_end_offset }, self);
+        // What was on its way to the files or the device in the old log is on the device in the new one, and whoever waited
+        // for the old one has nothing to say of the new one.
+        state.log_generation += 1;
+        state.promises = Promises::new(state.log.log_end_offset());
+        state.durable_moved(now, self);
         // From here on the old log is a leftover, whatever happens to it; a start finds the better of the two.
         Ok(old.delete(old_name).inspect_err(|e| old_directory.saw(e)).ok())
     }

@@ -26,14 +26,14 @@ use super::settings::Settings;
 use crate::directories::Directory;
 use crate::errors::Failure;
 use crate::logs::OpenedLog;
-use crate::waiting::{AwaitingCommit, NotReplicated, Waiter, Waiters};
+use crate::waiting::{AwaitingOffset, NotReplicated, Waiter, Waiters};
 
 /// When a produce is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acks {
     /// Never.
     None,
-    /// When the leader has appended.
+    /// When the leader has appended, and its log has the durability that it promises.
     Leader,
     /// When all in-sync replicas have it.
     All,
@@ -92,8 +92,12 @@ pub(super) struct State {
     pub replica: Replica,
     /// Fetches, and coordinators that wait for their records to be committed.
     pub(super) waiters: Waiters,
-    pub(super) commits: AwaitingCommit,
-    promises: Promises,
+    pub(super) commits: AwaitingOffset,
+    /// What is to be acknowledged when this log has it, whoever else has.
+    durables: AwaitingOffset,
+    pub(super) promises: Promises,
+    /// Counts the logs that took another's place: what is said of an earlier one is not of this one.
+    pub(super) log_generation: u64,
     effects: Vec<Effect>,
 }
 
@@ -118,11 +122,13 @@ impl Partition {
         };
         let replica = Replica::new(local, offsets, settings.replica);
         let state = State {
+            promises: Promises::new(log.log_end_offset()),
+            log_generation: 0,
             log,
             replica,
             waiters: Waiters::default(),
-            commits: AwaitingCommit::default(),
-            promises: Promises::default(),
+            commits: AwaitingOffset::default(),
+            durables: AwaitingOffset::default(),
             effects: Vec::new(),
         };
         let (settings, directory) = (RwLock::new(settings), RwLock::new(directory));
@@ -210,7 +216,7 @@ impl Partition {
                     last_offset,
                     log_append_time,
                     log_start_offset,
-                    commit: (acks == Acks::All).then(|| state.await_commit(required)).flatten(),
+                    commit: state.acknowledged(acks, required),
                 });
             }
             Planned::Nothing => {
@@ -228,38 +234,38 @@ impl Partition {
         let end = appended.last_offset.next();
         let first_unstable_offset = state.log.producers().first_unstable_offset();
         state.on(now, Event::Appended { log_end_offset: end, first_unstable_offset }, self);
-        // With `acks=1` too, what is acknowledged has the durability that the log promises.
-        let mut durable_here = None;
         match appended.durable {
             Durable::Ready => {
-                if let Some(log_end_offset) = state.promises.ready(end) {
-                    state.on(now, Event::Durable { log_end_offset }, self);
-                }
+                state.promises.appended(log_end_offset..end, None);
+                state.durable_moved(now, self);
             }
-            Durable::Pending(durable) => {
-                state.promises.begun();
-                let partition = self.clone();
-                let (tell, told) = oneshot::channel();
-                durable_here = Some(told);
+            Durable::Pending(promise, durable) => {
+                state.promises.appended(log_end_offset..end, Some(promise));
+                let (partition, directory, generation) = (self.clone(), self.directory(), state.log_generation);
                 self.io.tasks.spawn(async move {
-                    let outcome = match durable.await {
+                    let outcome = durable.await;
+                    let now = partition.io.clock.read();
+                    let mut state = partition.state.lock();
+                    let is_this_log = state.log_generation == generation;
+                    match outcome {
+                        // The log that took this one's place had all of it on the device when it did.
+                        Ok(()) if !is_this_log => {}
                         Ok(()) => {
-                            let now = partition.io.clock.read();
-                            let mut state = partition.state.lock();
-                            let log_end_offset = state.promises.kept(end);
-                            state.on(now, Event::Durable { log_end_offset }, &partition);
-                            Ok(())
+                            state.promises.kept(promise, end);
+                            state.durable_moved(now, &partition);
                         }
                         Err(e) => {
-                            partition.storage_failed(e);
-                            let mut state = partition.state.lock();
-                            state.promises.broken();
-                            state.commits.fail(NotReplicated::Storage);
-                            Err(NotReplicated::Storage)
+                            let reason = match e {
+                                LogError::Truncated => NotReplicated::Truncated,
+                                _ => NotReplicated::Storage,
+                            };
+                            partition.storage_failed_in(&directory, e);
+                            if is_this_log {
+                                state.commits.fail(reason);
+                                state.durables.fail(reason);
+                            }
                         }
-                    };
-                    // Only a client with `acks=1` listens.
-                    let _ = tell.send(outcome);
+                    }
                 });
             }
         }
@@ -271,11 +277,7 @@ impl Partition {
             last_offset: plan.last_offset,
             log_append_time: if settings.is_log_append_time() { plan.max_timestamp } else { TimestampMs::NONE },
             log_start_offset,
-            commit: match acks {
-                Acks::All => state.await_commit(end),
-                Acks::Leader => durable_here,
-                Acks::None => None,
-            },
+            commit: state.acknowledged(acks, end),
         })
     }
 
@@ -293,9 +295,19 @@ impl Partition {
     /// Brings everything so far to the device. The lock is not held while the device works.
     pub fn flush(&self) -> Result<(), LogError> {
         let now = self.io.clock.read();
-        let Some(plan) = self.state.lock().log.plan_flush(now)? else { return Ok(()) };
-        let flushed = plan.run()?;
-        self.state.lock().log.finish_flush(flushed)
+        let (plan, directory, generation) = {
+            let mut state = self.state.lock();
+            let Some(plan) = state.log.plan_flush(now)? else { return Ok(()) };
+            (plan, self.directory(), state.log_generation)
+        };
+        let flushed = plan.run();
+        let mut state = self.state.lock();
+        if state.log_generation != generation {
+            // The log that took this one's place had all of it on the device when it did.
+            let _ = flushed.inspect_err(|e| directory.saw(e));
+            return Ok(());
+        }
+        state.log.finish_flush(flushed?)
     }
 
     /// Whether `flush.ms` asks for a flush.
@@ -402,6 +414,7 @@ impl Partition {
         let mut state = self.state.lock();
         state.log.take_offline();
         state.commits.fail(NotReplicated::Storage);
+        state.durables.fail(NotReplicated::Storage);
         state.waiters.wake();
     }
 
@@ -417,6 +430,11 @@ impl Partition {
 
     /// Logs a failure of the disk and turns it into what a client is told.
     pub(crate) fn storage_failed(&self, e: LogError) -> Failure {
+        self.storage_failed_in(&self.directory(), e)
+    }
+
+    /// As [`Self::storage_failed`], where the log has lain in `directory`.
+    fn storage_failed_in(&self, directory: &Directory, e: LogError) -> Failure {
         match &e {
             LogError::Io { .. } => error!(partition = %self.name, "storage failed: {e}"),
             // Whoever reads there asks again and again.
@@ -424,7 +442,7 @@ impl Partition {
             LogError::Corrupt { .. } => error!(partition = %self.name, "{e}; it is not served"),
             _ => {}
         }
-        self.directory.read().saw(&e);
+        directory.saw(&e);
         Failure::from(e)
     }
 }
@@ -453,7 +471,7 @@ impl State {
             }
             Effect::HighWatermarkMoved(high_watermark) => {
                 self.log.producers_mut().on_high_watermark_updated(high_watermark);
-                self.commits.committed(high_watermark);
+                self.commits.reached(high_watermark);
                 self.waiters.wake();
                 let first_unstable_offset = self.log.producers().first_unstable_offset();
                 self.on(now, Event::FirstUnstableMoved { first_unstable_offset }, partition);
@@ -472,13 +490,24 @@ impl State {
         }
     }
 
-    /// A completion for `required`; `None` if it is committed already.
     pub fn watch(&mut self, waiter: &Arc<Waiter>) {
         self.waiters.register(waiter);
     }
 
-    fn await_commit(&mut self, required: Offset) -> Option<oneshot::Receiver<Result<(), NotReplicated>>> {
-        let committed = self.replica.fetch_offsets().high_watermark >= required;
-        (!committed).then(|| self.commits.register(required))
+    /// More of the log may be durable now.
+    pub(super) fn durable_moved(&mut self, now: Now, partition: &Partition) {
+        let log_end_offset = self.promises.durable_offset();
+        self.durables.reached(log_end_offset);
+        self.on(now, Event::Durable { log_end_offset }, partition);
+    }
+
+    /// A completion for when what ends at `required` may be acknowledged; `None` if it may be now, or never is.
+    fn acknowledged(&mut self, acks: Acks, required: Offset) -> Option<oneshot::Receiver<Result<(), NotReplicated>>> {
+        let (reached, waiting) = match acks {
+            Acks::None => return None,
+            Acks::Leader => (self.promises.durable_offset(), &mut self.durables),
+            Acks::All => (self.replica.fetch_offsets().high_watermark, &mut self.commits),
+        };
+        (reached < required).then(|| waiting.register(required))
     }
 }

@@ -27,7 +27,7 @@ use logrun_io::{File, Io, OpenMode};
 use logrun_model::{Offset, TopicId};
 use parking_lot::Mutex;
 
-use crate::error::{IoContext, LogError};
+use crate::error::LogError;
 use crate::writer::LogWriter;
 pub(crate) use redo::{redo, remove};
 
@@ -287,7 +287,9 @@ impl Journal {
         };
         let result = files.iter().try_for_each(|f| f.sync_data());
         let result = result.and_then(|()| if names { self.io.disk.sync_dir(&self.dir) } else { Ok(()) });
-        let result = result.during("sync the journal in", &self.dir);
+        // That there is no room too: what waits for it was taken.
+        let failed = |e| LogError::Io { action: "sync the journal in", path: self.dir.clone(), source: Arc::new(e) };
+        let result = result.map_err(failed);
         let mut i = self.inner.lock();
         match &result {
             Ok(()) => i.synced = i.synced.max(entries),

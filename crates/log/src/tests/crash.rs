@@ -196,7 +196,7 @@ impl Run {
     /// What was waited for is there now, or has failed.
     fn acknowledge(&mut self) -> Result<(), LogError> {
         while let Some((durable, _)) = self.gathered.front_mut() {
-            if let Durable::Pending(told) = durable {
+            if let Durable::Pending(_, told) = durable {
                 match told.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                     Poll::Ready(outcome) => outcome?,
                     Poll::Pending => break,

@@ -62,7 +62,7 @@ impl Fixture {
 fn poll(durable: &mut Durable) -> Option<Result<(), LogError>> {
     match durable {
         Durable::Ready => Some(Ok(())),
-        Durable::Pending(told) => match told.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Durable::Pending(_, told) => match told.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(outcome) => Some(outcome),
             Poll::Pending => None,
         },
@@ -357,6 +357,37 @@ fn a_want_of_descriptors_fails_no_log() {
         assert!(f.append(3, 100).is_ok());
         assert_eq!(f.killed().log_end_offset(), Offset(4));
     }
+}
+
+#[test]
+fn what_is_to_be_on_the_device_waits_for_room_as_well() {
+    let mut f = Fixture::new(LogConfig { durability: Durability::Sync, ..LogConfig::default() });
+    drop(f.append(0, GATHER_BYTES).unwrap());
+    f.turn();
+    f.world.disk.set_capacity(Some(f.world.disk.used() + 50_000));
+    let (told, other) = (f.append(1, 100_000).unwrap(), f.append(2, 100_000).unwrap());
+    let disk = f.world.disk.clone();
+    f.runtime.block_on(async {
+        tokio::time::pause();
+        let room = async {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            disk.set_capacity(None);
+        };
+        let (told, other, ()) = tokio::join!(told.wait(), other.wait(), room);
+        told.unwrap();
+        other.unwrap();
+    });
+    f.world.disk.crash(&f.world.io.random);
+    assert_eq!(f.world.open(OpenState::NEW).0.log_end_offset(), Offset(3));
+}
+
+#[test]
+fn a_sync_that_finds_no_room_is_a_failure_of_the_device() {
+    let mut f = Fixture::new(LogConfig { durability: Durability::Sync, ..LogConfig::default() });
+    let mut told = f.append(0, 100).unwrap();
+    f.world.disk.fail_mutation(f.world.disk.counts().mutations + 1, Fault::NoSpace);
+    let outcome = poll(&mut told).expect("nobody waits for room");
+    assert!(outcome.is_err_and(|e| e.is_storage_failure()));
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use logrun_io::Disk;
+use logrun_io::disk::Fault;
 use logrun_model::{Offset, TopicPartition, Uuid};
 
 use super::support::*;
-use crate::{DirKind, Log, LogError, OpenState, dir_name};
+use crate::{DirKind, Log, LogError, OpenState, TailCache, Writing, dir_name};
 
 const CURRENT: &str = "/a/t-0";
 const MOVED: &str = "/b/t-0";
@@ -189,5 +190,40 @@ fn a_crash_at_any_step_leaves_a_whole_log() {
             stopped_at_all += 1;
         }
         assert!(stopped_at_all > 30, "{stopped_at_all}");
+    }
+}
+
+/// The disk is full at every step of the last one in turn: neither log is the worse for it, and the move goes on.
+#[test]
+fn a_full_disk_at_any_step_of_the_last_one_only_holds_it_up() {
+    for journal_bytes in [0, 1 << 20] {
+        let (mut waited, mut ended) = (0, 0);
+        for at in 1..80 {
+            let mut world = world(at);
+            world.env.tail = TailCache::with_writing(1 << 20, Writing { journal_bytes, ..Writing::default() });
+            let current = written(&world).unwrap();
+            let mut future = open(&world, &future_path()).unwrap();
+            future.set_topic_id(Uuid([3; 16])).unwrap();
+            future.truncate_fully_and_start_at(current.log_start_offset(), world.now()).unwrap();
+            copy(&world, &current, &mut future, 200).unwrap();
+            world.disk.fail_mutation(world.disk.counts().mutations + at, Fault::NoSpace);
+            match future.take_place_of(&current, "t-0", world.now()) {
+                // It came later, or nothing was lost by it.
+                Ok(()) => {}
+                Err(e) if e.is_retriable() => {
+                    future.take_place_of(&current, "t-0", world.now()).unwrap_or_else(|e| panic!("at {at}: {e}"));
+                    waited += 1;
+                }
+                // A sync that failed is no lack of room.
+                Err(e) => {
+                    assert!(e.is_storage_failure(), "at {at}: {e}");
+                    ended += 1;
+                    continue;
+                }
+            }
+            assert_eq!(picture(&future), picture(&current), "at {at}");
+            assert_eq!(future.dir(), Path::new(MOVED));
+        }
+        assert!(waited > 10 && ended > 5, "{waited} {ended}");
     }
 }
