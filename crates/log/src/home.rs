@@ -23,8 +23,9 @@ use crate::writer::LogWriter;
 
 /// So much may be gathered before appends wait for the device.
 const GATHERED_BYTES_MAX: usize = 64 << 20;
-/// After the device had no room it is asked again in this time, if no append asks before.
-pub(crate) const FULL_RETRY: Duration = Duration::from_secs(1);
+/// What could not be written, because the device had no room or the process no descriptor, is tried again in this time, if no
+/// append asks before.
+const STUCK_RETRY: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
@@ -84,6 +85,12 @@ impl Home {
         self.gathered.load(Ordering::Relaxed) < GATHERED_BYTES_MAX
     }
 
+    /// Before what could not be written is tried again.
+    pub fn pause(&self) -> impl Future<Output = ()> + Send + use<> {
+        let clock = self.io.clock.clone();
+        async move { clock.sleep(STUCK_RETRY).await }
+    }
+
     /// How many bytes no segment's file has yet: they will take room on the disk.
     pub fn waiting_bytes(&self) -> u64 {
         self.waiting.load(Ordering::Relaxed)
@@ -134,8 +141,8 @@ impl Home {
             match log.take_turn() {
                 Ok(true) => self.turns.lock().logs.push_back(log),
                 Ok(false) => {}
-                // Those who wait for it stay; appends are refused until there is room.
-                Err(LogError::DiskFull { .. }) => log.wake_after(FULL_RETRY),
+                // Those who wait for it stay; appends are refused until it goes.
+                Err(e) if e.is_retriable() => log.wake_after(STUCK_RETRY),
                 // Deleted meanwhile.
                 Err(LogError::Truncated) => {}
                 // Who waits for it has been told, and so is the next append.

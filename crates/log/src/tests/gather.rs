@@ -104,6 +104,37 @@ fn a_small_append_alone_is_written_at_once() {
 }
 
 #[test]
+fn what_is_to_be_on_the_device_waits_for_room_as_well() {
+    let mut f = Fixture::new(LogConfig { durability: Durability::Sync, ..LogConfig::default() });
+    drop(f.append(0, GATHER_BYTES).unwrap());
+    f.turn();
+    f.world.disk.set_capacity(Some(f.world.disk.used() + 50_000));
+    let (told, other) = (f.append(1, 100_000).unwrap(), f.append(2, 100_000).unwrap());
+    let disk = f.world.disk.clone();
+    f.runtime.block_on(async {
+        tokio::time::pause();
+        let room = async {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            disk.set_capacity(None);
+        };
+        let (told, other, ()) = tokio::join!(told.wait(), other.wait(), room);
+        told.unwrap();
+        other.unwrap();
+    });
+    f.world.disk.crash(&f.world.io.random);
+    assert_eq!(f.world.open(OpenState::NEW).0.log_end_offset(), Offset(3));
+}
+
+#[test]
+fn a_sync_that_finds_no_room_is_a_failure_of_the_device() {
+    let mut f = Fixture::new(LogConfig { durability: Durability::Sync, ..LogConfig::default() });
+    let mut told = f.append(0, 100).unwrap();
+    f.world.disk.fail_mutation(f.world.disk.counts().mutations + 1, Fault::NoSpace);
+    let outcome = poll(&mut told).expect("nobody waits for room");
+    assert!(outcome.is_err_and(|e| e.is_storage_failure()));
+}
+
+#[test]
 fn a_write_that_fails_or_comes_short_is_told_and_acknowledges_nothing() {
     for fault in [Fault::Io, Fault::Torn] {
         for n in 1..4 {
@@ -147,37 +178,6 @@ fn who_waits_for_room_on_a_full_disk_gets_it() {
     poll(&mut second).unwrap().unwrap();
     f.append(3, 100).unwrap();
     assert_eq!(f.killed().log_end_offset(), Offset(4));
-}
-
-#[test]
-fn what_is_to_be_on_the_device_waits_for_room_as_well() {
-    let mut f = Fixture::new(LogConfig { durability: Durability::Sync, ..LogConfig::default() });
-    drop(f.append(0, GATHER_BYTES).unwrap());
-    f.turn();
-    f.world.disk.set_capacity(Some(f.world.disk.used() + 50_000));
-    let (told, other) = (f.append(1, 100_000).unwrap(), f.append(2, 100_000).unwrap());
-    let disk = f.world.disk.clone();
-    f.runtime.block_on(async {
-        tokio::time::pause();
-        let room = async {
-            tokio::time::sleep(Duration::from_millis(1500)).await;
-            disk.set_capacity(None);
-        };
-        let (told, other, ()) = tokio::join!(told.wait(), other.wait(), room);
-        told.unwrap();
-        other.unwrap();
-    });
-    f.world.disk.crash(&f.world.io.random);
-    assert_eq!(f.world.open(OpenState::NEW).0.log_end_offset(), Offset(3));
-}
-
-#[test]
-fn a_sync_that_finds_no_room_is_a_failure_of_the_device() {
-    let mut f = Fixture::new(LogConfig { durability: Durability::Sync, ..LogConfig::default() });
-    let mut told = f.append(0, 100).unwrap();
-    f.world.disk.fail_mutation(f.world.disk.counts().mutations + 1, Fault::NoSpace);
-    let outcome = poll(&mut told).expect("nobody waits for room");
-    assert!(outcome.is_err_and(|e| e.is_storage_failure()));
 }
 
 #[test]
