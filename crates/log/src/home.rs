@@ -25,7 +25,7 @@ use crate::writer::LogWriter;
 const GATHERED_BYTES_MAX: usize = 64 << 20;
 /// What could not be written, because the device had no room or the process no descriptor, is tried again in this time, if no
 /// append asks before.
-pub(crate) const STUCK_RETRY: Duration = Duration::from_secs(1);
+const STUCK_RETRY: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
@@ -94,6 +94,12 @@ impl Home {
     /// Whether there is room to gather more.
     pub fn has_room(&self) -> bool {
         self.gathered.load(Ordering::Relaxed) < GATHERED_BYTES_MAX
+    }
+
+    /// Before what could not be written is tried again.
+    pub fn pause(&self) -> impl Future<Output = ()> + Send + use<> {
+        let clock = self.io.clock.clone();
+        async move { clock.sleep(STUCK_RETRY).await }
     }
 
     /// How many bytes no segment's file has yet: they will take room on the disk.

@@ -33,7 +33,7 @@ use tokio::sync::oneshot;
 
 use crate::direct::clipped;
 use crate::error::LogError;
-use crate::home::{Home, STUCK_RETRY};
+use crate::home::Home;
 use crate::journal::{Mark, Target};
 use crate::pace::Pace;
 use crate::segment::SegmentShared;
@@ -444,10 +444,9 @@ impl LogWriter {
         Durable::Pending(Promise::Synced, Box::pin(synced))
     }
 
-    /// Before a device that had no room is asked again.
+    /// Before what could not be written is tried again.
     pub fn pause(&self) -> impl Future<Output = ()> + Send + use<> {
-        let clock = self.home.io.clock.clone();
-        async move { clock.sleep(STUCK_RETRY).await }
+        self.home.pause()
     }
 
     /// Before files of the log are cut, renamed or replaced: the files get everything, and the journal's entries mean

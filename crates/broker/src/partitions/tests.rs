@@ -185,6 +185,39 @@ async fn what_fails_in_a_directory_that_the_log_has_left_is_no_failure_of_its_ne
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_written_does_not_commit_what_is_still_to_be_synced() {
+    let world = World::new("sync");
+    assert_eq!(outcome(world.append(0, LARGE, Acks::All)).await, Ok(()));
+    // The sync of this one waits for room.
+    world.disk.set_capacity(Some(world.disk.used()));
+    let synced = world.append(1, LARGE, Acks::All);
+    let turn = || async {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    };
+    turn().await;
+    world.disk.set_capacity(None);
+    world.partition.configure(world.env.io.clock.read(), settings("write"));
+    let own = |world: &World| {
+        let mut batch = BatchBuilder::new(Compression::NONE);
+        batch.append(TimestampMs(0), None, Some(&[b'v'; LARGE]), &[]).unwrap();
+        world.partition.append_from_coordinator(world.env.io.clock.read(), batch.prepare().unwrap())
+    };
+    // Refused, but the writer finds that there is room.
+    assert!(own(&world).is_err());
+    turn().await;
+    let written = own(&world).unwrap();
+    assert_eq!(written.base_offset, Offset(2));
+    turn().await;
+    let file = world.disk.info(Path::new("/a/t-0/00000000000000000000.log")).unwrap().unwrap();
+    assert!(file.len > 3 * LARGE as u64, "both are in the file");
+    assert_eq!(world.partition.high_watermark(), Offset(1));
+    assert_eq!((outcome(synced).await, outcome(written).await), (Ok(()), Ok(())));
+    assert_eq!(world.partition.high_watermark(), Offset(3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deleted_partition_answers_those_who_wait() {
     let world = World::new("write");
     let (leader, all) = (world.append(0, LARGE, Acks::Leader), world.append(1, LARGE, Acks::All));
