@@ -150,7 +150,7 @@ impl Log {
         let needed = self.writer.wants_chunk(bytes);
         let staged = self.tail.stage(group, at, now.monotonic, needed);
         let pace = self.writer.pace().clone();
-        let appending = pace.append();
+        let appending = pace.append(0);
         let written = self.write_group(&shared, at, staged.as_deref(), group, may_wait);
         drop(appending);
         if written.is_err() {

@@ -26,6 +26,8 @@ use parking_lot::Mutex;
 const ALONE: Duration = Duration::from_millis(200);
 /// An append that takes longer is slow: into the page cache it's a few microseconds.
 const SLOW: Duration = Duration::from_millis(2);
+/// What was gathered, and may have to wait for the device, is slow when less than so many bytes get done in a millisecond more.
+const SLOW_BYTES_PER_MS: u64 = 64 << 10;
 /// What is read at a time beside appends.
 pub(crate) const PIECE_BYTES: usize = 512 << 10;
 /// The rest after a piece, when appends have been slow once, and at most.
@@ -42,7 +44,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 #[derive(Debug, Default)]
 struct Machine {
     next: u64,
-    /// When the appends began that have not ended.
+    /// When the appends that have not ended will be slow.
     under_way: BTreeMap<u64, Monotonic>,
     last_append: Option<Monotonic>,
     rest: Duration,
@@ -53,17 +55,18 @@ struct Machine {
 }
 
 impl Machine {
-    fn append_begins(&mut self, now: Monotonic) -> u64 {
+    /// An append begins, or the write of `gathered_bytes`.
+    fn append_begins(&mut self, gathered_bytes: u64, now: Monotonic) -> u64 {
         self.next += 1;
-        self.under_way.insert(self.next, now);
+        self.under_way.insert(self.next, now.plus(SLOW + Duration::from_millis(gathered_bytes / SLOW_BYTES_PER_MS)));
         self.next
     }
 
     fn append_ends(&mut self, number: u64, now: Monotonic) {
-        let Some(began) = self.under_way.remove(&number) else { return };
+        let Some(slow_from) = self.under_way.remove(&number) else { return };
         self.last_append = Some(now);
         self.forgive(now);
-        if now.since(began) > SLOW {
+        if now > slow_from {
             self.rest = (self.rest * 2).clamp(REST_MIN, REST_MAX);
             self.judged_at = now;
         }
@@ -86,7 +89,7 @@ impl Machine {
         if self.is_alone(now) || now.since(since) >= PATIENCE {
             return None;
         }
-        if self.under_way.values().any(|began| now.since(*began) > SLOW) {
+        if self.under_way.values().any(|slow_from| now > *slow_from) {
             return Some(LOOK_AGAIN);
         }
         (now < self.rests_until).then(|| self.rests_until.since(now))
@@ -127,10 +130,10 @@ impl Pace {
         Self { clock, machine: Mutex::default(), turn: Mutex::default() }
     }
 
-    /// Somebody begins to write what was appended.
-    pub fn append(&self) -> Appending<'_> {
+    /// Somebody begins to write what was appended: one append, or what was gathered, of which there are `gathered_bytes`.
+    pub fn append(&self, gathered_bytes: u64) -> Appending<'_> {
         let now = self.clock.now();
-        Appending { pace: self, number: self.machine.lock().append_begins(now) }
+        Appending { pace: self, number: self.machine.lock().append_begins(gathered_bytes, now) }
     }
 
     /// Fills `room` by calls of `read`, which gets a part of it and how much lies before; one that fills less has met the end.
@@ -188,7 +191,7 @@ mod tests {
     }
 
     fn append(m: &mut Machine, from_ms: u64, to_ms: u64) {
-        let number = m.append_begins(at(from_ms));
+        let number = m.append_begins(0, at(from_ms));
         m.append_ends(number, at(to_ms));
     }
 
@@ -235,7 +238,7 @@ mod tests {
     #[test]
     fn a_slow_append_under_way_is_waited_for_but_not_for_ever() {
         let mut m = Machine::default();
-        let number = m.append_begins(at(5));
+        let number = m.append_begins(0, at(5));
         assert_eq!(m.wait(at(6), at(7)), None);
         assert_eq!((m.wait(at(6), at(8)), m.wait(at(6), at(105))), (Some(LOOK_AGAIN), Some(LOOK_AGAIN)));
         assert_eq!(m.wait(at(6), at(106)), None);
@@ -245,12 +248,27 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_to_the_device_has_its_time() {
+        let mut m = Machine::default();
+        let number = m.append_begins(1 << 20, at(0));
+        // 16 ms at the least rate, beside what any append has.
+        assert_eq!((m.wait(at(1), at(18)), m.wait(at(1), at(19))), (None, Some(LOOK_AGAIN)));
+        m.append_ends(number, at(18));
+        m.piece_read(at(18));
+        assert_eq!(m.wait(at(18), at(18)), None);
+        let number = m.append_begins(1 << 20, at(20));
+        m.append_ends(number, at(39));
+        m.piece_read(at(39));
+        assert_eq!(m.wait(at(39), at(39)), Some(REST_MIN));
+    }
+
+    #[test]
     fn all_of_it_is_read_whatever_the_pieces() {
         let random = Random::from_seed(7);
         let contents: Vec<u8> = (0..3 * PIECE_BYTES).map(|i| (i / 4096 + i) as u8).collect();
         for beside in [false, true] {
             let pace = Pace::new(Clock::real());
-            let _appending = beside.then(|| pace.append());
+            let _appending = beside.then(|| pace.append(0));
             for _ in 0..20 {
                 let (start, len) = (random.below(2_000_000) as usize, random.below(2_000_000) as usize + 1);
                 let (mut room, mut calls) = (vec![0; len], Vec::new());

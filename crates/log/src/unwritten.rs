@@ -91,6 +91,7 @@ pub(crate) fn write(home: &Home, batch: &[Unwritten], whole: bool) -> Result<u64
         file.wrote_buffered(start, home.io.clock.now());
         Ok(end)
     };
+    let writing = home.pace.append(end - start);
     let written = (|| {
         if to.saturating_sub(from) < DIRECT_BYTES_MIN || home.direct_refused.load(Ordering::Relaxed) {
             return through_the_cache(start);
@@ -105,6 +106,7 @@ pub(crate) fn write(home: &Home, batch: &[Unwritten], whole: bool) -> Result<u64
         }
         Ok(if whole { end } else { to })
     })();
+    drop(writing);
     written.during("write", &file.path())
 }
 
