@@ -123,6 +123,60 @@ fn a_callback_may_use_the_producer() {
     });
 }
 
+/// Takes whatever is produced, named as it was named.
+fn takes(mut asked: Asked) -> Option<Vec<Bytes>> {
+    if asked.api != ApiKey::Produce {
+        return says_nothing(asked);
+    }
+    let request: ProduceRequest = asked.read();
+    let topics = request.topic_data.iter().map(|t| TopicProduceResponse {
+        name: t.name.clone(),
+        topic_id: t.topic_id,
+        partition_responses: vec![PartitionProduceResponse { base_offset: 5, ..Default::default() }],
+        ..Default::default()
+    });
+    asked.answer(&ProduceResponse { responses: topics.collect(), ..Default::default() })
+}
+
+#[test]
+fn a_topic_that_is_written_to_is_not_forgotten() {
+    run(async {
+        let cluster = one_node(takes).await;
+        let config = Config::new("127.0.0.1:9001")
+            .set("metadata.max.age.ms", 10_000)
+            .set("metadata.max.idle.ms", 10_000)
+            .set("linger.ms", 0);
+        let producer = Producer::new(cluster.io.clone(), &config).expect("a producer");
+        let knows = || producer.client().cluster().topic("t").is_some();
+        for _ in 0..60 {
+            producer.send(Record::to("t").value("v")).await.expect("taken").await.expect("written");
+            assert!(knows());
+            cluster.io.clock.sleep(Duration::from_secs(1)).await;
+        }
+        // Without a record it is.
+        cluster.io.clock.sleep(Duration::from_secs(25)).await;
+        assert!(!knows());
+        producer.send(Record::to("t").value("v")).await.expect("taken").await.expect("written");
+    });
+}
+
+#[test]
+fn an_answer_counts_though_its_topic_was_forgotten_meanwhile() {
+    run(async {
+        let cluster = one_node(takes).await;
+        cluster.served.lock().expect("sound").insert(ApiKey::Produce.code(), (3, 13));
+        cluster.delays.lock().expect("sound").insert(ApiKey::Produce.code(), Duration::from_secs(2));
+        let config = Config::new("127.0.0.1:9001").set("linger.ms", 0);
+        let producer = Producer::new(cluster.io.clone(), &config).expect("a producer");
+        let delivery = producer.send(Record::to("t").value("v")).await.expect("taken");
+        cluster.io.clock.sleep(Duration::from_secs(1)).await;
+        producer.client().forget_topic("t");
+        producer.client().refresh().await.expect("metadata");
+        assert!(producer.client().cluster().topic("t").is_none());
+        assert_eq!(delivery.await.expect("written").offset, Some(5));
+    });
+}
+
 /// The cluster moves: nothing answers any more but the bootstrap address, where another node listens now.
 async fn moved(strategy: &str) -> Result<(), Error> {
     let cluster = Cluster::new(|_| None);

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use logrun_model::{Monotonic, NodeId, ProducerEpoch, ProducerId, Sequence, Str, TimestampMs, TopicPartition};
+use logrun_model::{Monotonic, NodeId, ProducerEpoch, ProducerId, Sequence, Str, TimestampMs, TopicPartition, Uuid};
 use logrun_record::{BatchBuilder, Compression, RECORD_BATCH_OVERHEAD};
 use logrun_wire::ErrorCode;
 
@@ -97,6 +97,8 @@ impl Queue {
 pub(super) struct Outgoing {
     pub(super) queue: usize,
     pub(super) tp: TopicPartition,
+    /// The topic's id as it was sent, by which the answer names it; zero if it was sent by name.
+    pub(super) topic_id: Uuid,
     pub(super) batch: Batch,
 }
 
@@ -369,7 +371,7 @@ impl Accumulator {
                 q.next = q.next.plus(batch.count);
             }
             q.in_flight += 1;
-            batches.push(Outgoing { queue: at, tp: q.tp.clone(), batch });
+            batches.push(Outgoing { queue: at, tp: q.tp.clone(), topic_id: Uuid::ZERO, batch });
             if q.batches.is_empty() {
                 self.active.remove(&at);
             } else {

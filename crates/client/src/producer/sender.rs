@@ -309,18 +309,22 @@ impl Sender {
             let data =
                 PartitionProduceData { index: outgoing.tp.partition, records: Some(records), ..Default::default() };
             let name = &outgoing.tp.topic;
-            let topic_id = self.cluster.topic(name).map(|t| t.id).unwrap_or_default();
-            let same = |t: &&mut TopicProduceData| {
-                if version >= TOPIC_ID_VERSION { t.topic_id == topic_id } else { t.name == *name }
-            };
+            let by_id = version >= TOPIC_ID_VERSION;
+            let topic_id = self.cluster.topic(name).filter(|_| by_id).map(|t| t.id).unwrap_or_default();
+            outgoing.topic_id = topic_id;
+            let same = |t: &&mut TopicProduceData| if by_id { t.topic_id == topic_id } else { t.name == *name };
             match topics.iter_mut().find(same) {
                 Some(topic) => topic.partition_data.push(data),
-                None => topics.push(TopicProduceData {
-                    name: if version >= TOPIC_ID_VERSION { Str::EMPTY } else { name.clone() },
-                    topic_id: if version >= TOPIC_ID_VERSION { topic_id } else { Default::default() },
-                    partition_data: vec![data],
-                    ..Default::default()
-                }),
+                None => {
+                    // What is written to stays of interest (`metadata.max.idle.ms` is about the others).
+                    self.shared.client.want_topics([name.as_str()], true);
+                    topics.push(TopicProduceData {
+                        name: if by_id { Str::EMPTY } else { name.clone() },
+                        topic_id,
+                        partition_data: vec![data],
+                        ..Default::default()
+                    });
+                }
             }
         }
         if let Some(e) = failed {
@@ -469,7 +473,7 @@ impl Sender {
             for outgoing in batches {
                 let tp = outgoing.tp.clone();
                 let attempt = outgoing.batch.attempts.saturating_sub(1);
-                let found = find(&response, &self.cluster, &tp, version);
+                let found = find(&response, &outgoing, version);
                 let (answer, hinted) = match found {
                     Some(p) => (answer(p), hint(p)),
                     None => {
@@ -500,17 +504,11 @@ impl Sender {
     }
 }
 
-fn find<'a>(
-    response: &'a ProduceResponse,
-    cluster: &Cluster,
-    tp: &TopicPartition,
-    version: i16,
-) -> Option<&'a PartitionProduceResponse> {
-    let id = cluster.topic(&tp.topic).map(|t| t.id);
+fn find<'a>(response: &'a ProduceResponse, sent: &Outgoing, version: i16) -> Option<&'a PartitionProduceResponse> {
+    let by_id = version >= TOPIC_ID_VERSION;
     let mut topics = response.responses.iter();
-    let topic =
-        topics.find(|t| if version >= TOPIC_ID_VERSION { Some(t.topic_id) == id } else { t.name == tp.topic })?;
-    topic.partition_responses.iter().find(|p| p.index == tp.partition)
+    let topic = topics.find(|t| if by_id { t.topic_id == sent.topic_id } else { t.name == sent.tp.topic })?;
+    topic.partition_responses.iter().find(|p| p.index == sent.tp.partition)
 }
 
 fn answer(p: &PartitionProduceResponse) -> Answer {
