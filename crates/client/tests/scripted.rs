@@ -164,7 +164,7 @@ fn a_topic_that_is_written_to_is_not_forgotten() {
 fn an_answer_counts_though_its_topic_was_forgotten_meanwhile() {
     run(async {
         let cluster = one_node(takes).await;
-        cluster.served.lock().expect("sound").insert(ApiKey::Produce.code(), (3, 13));
+        cluster.serves(ApiKey::Produce, 3, 13);
         cluster.delays.lock().expect("sound").insert(ApiKey::Produce.code(), Duration::from_secs(2));
         let config = Config::new("127.0.0.1:9001").set("linger.ms", 0);
         let producer = Producer::new(cluster.io.clone(), &config).expect("a producer");

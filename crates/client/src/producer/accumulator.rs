@@ -159,6 +159,8 @@ pub(super) struct Accumulator {
     planned: Option<Monotonic>,
     /// An id with a new epoch has to be asked for: the last one can't be raised.
     pub(super) exhausted_epochs: bool,
+    /// Numbers of a transaction were lost: the next one must not begin under the same epoch.
+    needs_epoch: bool,
 }
 
 impl Accumulator {
@@ -180,6 +182,7 @@ impl Accumulator {
             failure: None,
             planned: None,
             exhausted_epochs: false,
+            needs_epoch: false,
         }
     }
 
@@ -462,6 +465,8 @@ impl Accumulator {
     }
 
     fn raise_epoch(&mut self) {
+        // A transactional producer's epoch is the coordinator's to give.
+        self.needs_epoch |= self.transactional;
         if let Some((id, epoch)) = self.producer
             && !self.transactional
         {
@@ -578,11 +583,17 @@ impl Accumulator {
         if self.producer != Some((id, epoch)) {
             self.producer = Some((id, epoch));
             self.exhausted_epochs = false;
+            self.needs_epoch = false;
         }
     }
 
     pub(super) fn producer(&self) -> Option<(ProducerId, ProducerEpoch)> {
         self.producer
+    }
+
+    /// Whether the transaction has lost numbers, so that it must not be followed by another under the same epoch.
+    pub(super) fn needs_epoch(&self) -> bool {
+        self.needs_epoch
     }
 
     /// The first error of a batch since it was asked for the last time.

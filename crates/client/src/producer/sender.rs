@@ -90,7 +90,6 @@ pub(super) struct Sender {
     cluster: Arc<Cluster>,
     asking_for_id: bool,
     asked_for_metadata: Option<Monotonic>,
-    adding: bool,
     failures: u32,
 }
 
@@ -105,7 +104,6 @@ impl Sender {
             cluster: Arc::default(),
             asking_for_id: false,
             asked_for_metadata: None,
-            adding: false,
             failures: 0,
         }
     }
@@ -163,6 +161,10 @@ impl Sender {
         let mut state = shared.state.lock();
         let held = state.accumulator.memory();
         let expires = state.accumulator.expire(now);
+        // A transaction that can only be aborted sends no more (Kafka's `abortUndrainedBatches`).
+        if let Some(e) = state.lost() {
+            state.accumulator.abandon(&e);
+        }
         let freed = state.accumulator.memory() < held;
         let transaction = state.transaction.clone();
         let (cluster, nodes) = (&self.cluster, &self.nodes);
@@ -185,12 +187,17 @@ impl Sender {
             |tp| transaction.as_ref().is_none_or(|t| t.admits(tp)),
         );
         let unadmitted: BTreeSet<TopicPartition> = match &transaction {
-            Some(t) if t.is_open && !self.adding => {
+            Some(t) if t.is_open && !t.adding => {
                 state.accumulator.partitions().filter(|tp| !t.admits(tp)).cloned().collect()
             }
             _ => BTreeSet::new(),
         };
-        let done = state.closed && state.accumulator.incomplete() == 0;
+        if let (Some(t), false) = (&mut state.transaction, unadmitted.is_empty()) {
+            t.adding = true;
+        }
+        // What adds partitions is waited for by whoever ends the transaction.
+        let adding = state.transaction.as_ref().is_some_and(|t| t.adding);
+        let done = state.closed && state.accumulator.incomplete() == 0 && !adding;
         drop(state);
         if freed {
             shared.memory.notify_waiters();
@@ -216,7 +223,6 @@ impl Sender {
             self.ask_for_id();
         }
         if !unadmitted.is_empty() {
-            self.adding = true;
             let (to_self, shared) = (self.to_self.clone(), shared.clone());
             shared.client.io().tasks.clone().spawn(async move {
                 let result = shared.add_partitions(&unadmitted).await;
@@ -413,9 +419,9 @@ impl Sender {
                 }
             }
             Event::Added(partitions, result) => {
-                self.adding = false;
                 let mut state = self.shared.state.lock();
                 if let Some(t) = &mut state.transaction {
+                    t.adding = false;
                     match result {
                         Ok(()) => t.admitted.extend(partitions),
                         Err(e) => {
@@ -424,6 +430,8 @@ impl Sender {
                         }
                     }
                 }
+                drop(state);
+                self.shared.memory.notify_waiters();
             }
             Event::Answered(answered) => self.answered(*answered, now),
         }

@@ -1,4 +1,5 @@
 //! Brokers of a few lines in virtual time: they serve ApiVersions and Metadata, and what a test says of the rest.
+#![allow(dead_code)]
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -76,6 +77,11 @@ impl Cluster {
             rebootstrap: Arc::default(),
             handler: Arc::new(handler),
         }
+    }
+
+    /// Serves an API in these versions.
+    pub fn serves(&self, api: ApiKey, min: i16, max: i16) {
+        self.served.lock().expect("sound").insert(api.code(), (min, max));
     }
 
     /// Starts a node on a port; the metadata doesn't name it by that.
