@@ -13,11 +13,11 @@ use logrun_client::{Client, ClientKind, Config, Error, Offset, Target, TopicPart
 use logrun_model::TimestampMs;
 use logrun_record::{BatchBuilder, Compression, CompressionType};
 use logrun_wire::messages::fetch_response::{FetchableTopicResponse, PartitionData};
-use logrun_wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use logrun_wire::messages::produce_response::{LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse};
 use logrun_wire::messages::{
     FetchRequest, FetchResponse, InitProducerIdResponse, MetadataRequest, ProduceRequest, ProduceResponse,
 };
-use logrun_wire::{ApiKey, Records};
+use logrun_wire::{ApiKey, ErrorCode, Records};
 use script::{Asked, Cluster};
 
 fn run(test: impl Future<Output = ()>) {
@@ -174,6 +174,98 @@ fn an_answer_counts_though_its_topic_was_forgotten_meanwhile() {
         producer.client().refresh().await.expect("metadata");
         assert!(producer.client().cluster().topic("t").is_none());
         assert_eq!(delivery.await.expect("written").offset, Some(5));
+    });
+}
+
+#[test]
+fn without_acknowledgements_memory_comes_free_as_requests_are_written() {
+    run(async {
+        let seen = Arc::new(Mutex::new(0));
+        let count = seen.clone();
+        let cluster = one_node(move |asked| {
+            *count.lock().expect("sound") += 1;
+            says_nothing(asked)
+        })
+        .await;
+        // A broker that is slow to read.
+        cluster.delays.lock().expect("sound").insert(ApiKey::Produce.code(), Duration::from_secs(1));
+        let config = Config::new("127.0.0.1:9001")
+            .set("acks", "0")
+            .set("enable.idempotence", "false")
+            .set("buffer.memory", 400_000)
+            .set("batch.size", 100_000)
+            .set("max.block.ms", 20_000)
+            .set("linger.ms", 0);
+        let producer = Producer::new(cluster.io.clone(), &config).expect("a producer");
+        let value = [b'x'; 100_000];
+        let begun = cluster.io.clock.now();
+        for _ in 0..40 {
+            drop(producer.send(Record::to("t").value(&value)).await.expect("taken"));
+        }
+        // More than the memory and what the network holds: the last ones had to wait for the broker to read.
+        let took = cluster.io.clock.now().since(begun);
+        assert!(took.as_secs() >= 10, "{took:?}");
+        // What is written when the producer is closed arrives, though nobody has the connection any more.
+        producer.close().await;
+        drop(producer);
+        cluster.io.clock.sleep(Duration::from_secs(60)).await;
+        assert_eq!(*seen.lock().expect("sound"), 40);
+    });
+}
+
+#[test]
+fn a_leader_that_is_named_again_and_again_is_not_asked_without_a_pause() {
+    run(async {
+        let asked = Arc::new(Mutex::new(0));
+        let count = asked.clone();
+        let cluster = one_node(move |mut asked| {
+            if asked.api != ApiKey::Produce {
+                return says_nothing(asked);
+            }
+            *count.lock().expect("sound") += 1;
+            let request: ProduceRequest = asked.read();
+            // The leader that the metadata names already.
+            let current_leader = LeaderIdAndEpoch { leader_id: 1, leader_epoch: 1, ..Default::default() };
+            let code = ErrorCode::NotLeaderOrFollower.code();
+            let partition = PartitionProduceResponse { error_code: code, current_leader, ..Default::default() };
+            let topics = request.topic_data.iter().map(|t| TopicProduceResponse {
+                name: t.name.clone(),
+                partition_responses: vec![partition.clone()],
+                ..Default::default()
+            });
+            asked.answer(&ProduceResponse { responses: topics.collect(), ..Default::default() })
+        })
+        .await;
+        let config = Config::new("127.0.0.1:9001")
+            .set("linger.ms", 0)
+            .set("request.timeout.ms", 1_000)
+            .set("delivery.timeout.ms", 1_000);
+        let producer = Producer::new(cluster.io.clone(), &config).expect("a producer");
+        let delivery = producer.send(Record::to("t").value("v")).await.expect("taken");
+        delivery.await.expect_err("never written");
+        let asked = *asked.lock().expect("sound");
+        assert!((2..20).contains(&asked), "{asked}");
+    });
+}
+
+#[test]
+fn what_is_under_way_when_time_is_up_is_not_sent_again() {
+    run(async {
+        let asked = Arc::new(Mutex::new(0));
+        let count = asked.clone();
+        let cluster = one_node(move |asked| {
+            *count.lock().expect("sound") += i32::from(asked.api == ApiKey::Produce);
+            says_nothing(asked)
+        })
+        .await;
+        let config = Config::new("127.0.0.1:9001").set("linger.ms", 0).set("request.timeout.ms", 2_000);
+        let producer = Producer::new(cluster.io.clone(), &config).expect("a producer");
+        let delivery = producer.send(Record::to("t").value("v")).await.expect("taken");
+        producer.close_within(Duration::from_secs(1)).await;
+        let begun = cluster.io.clock.now();
+        delivery.await.expect_err("given up");
+        assert!(cluster.io.clock.now().since(begun).as_secs() < 2);
+        assert_eq!(*asked.lock().expect("sound"), 1);
     });
 }
 

@@ -309,7 +309,8 @@ impl Producer {
         }
     }
 
-    /// Ends the producer: what isn't sent within `timeout` is given up.
+    /// Ends the producer: what isn't written within `timeout` is given up. What is under way then is not sent again, and its
+    /// fate is told when the answer comes or is overdue.
     pub async fn close_within(&self, timeout: Duration) {
         let clock = &self.client().io().clock;
         tokio::select! {
@@ -318,6 +319,7 @@ impl Producer {
             () = clock.sleep(timeout) => {
                 let mut state = self.shared().state.lock();
                 state.closed = true;
+                state.accumulator.settings.retries = 0;
                 state.accumulator.abandon(&Error::Closed);
                 drop(state);
                 self.shared().wake.notify_one();

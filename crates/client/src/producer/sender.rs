@@ -344,24 +344,10 @@ impl Sender {
             topic_data: topics,
             ..Default::default()
         };
-        if self.shared.acks == 0 {
-            return match connection.submit(&request, version, timeout, None) {
-                Ok(_) => {
-                    let mut state = self.shared.state.lock();
-                    let now = self.shared.client.io().clock.now();
-                    for outgoing in batches {
-                        let written = Answer::Written(Written { base_offset: None, log_append_time: None });
-                        state.accumulator.answer(outgoing, written, now, Duration::ZERO);
-                    }
-                    Ok(())
-                }
-                Err(e) => Err((batches, e)),
-            };
-        }
         let mut under_way = UnderWay { node: id, version, batches, events: self.to_self.clone() };
         self.nodes.entry(id).or_default().in_flight += 1;
         let reply: Reply = Box::new(move |frame| under_way.over(frame));
-        if let Err(e) = connection.submit(&request, version, timeout, Some(reply)) {
+        if let Err(e) = connection.submit(&request, version, timeout, self.shared.acks != 0, reply) {
             // The batches come back by themselves.
             tracing::debug!(node = %id, "produce: {e}");
         }
@@ -443,12 +429,26 @@ impl Sender {
             n.in_flight = n.in_flight.saturating_sub(1);
         }
         let decoded = frame.and_then(|frame| {
+            if self.shared.acks == 0 {
+                return Ok(None);
+            }
             // The connection has checked that it is the answer to this request.
             let id = frame.first_chunk::<4>().map_or(-1, |b| i32::from_be_bytes(*b));
-            Link::response::<ProduceRequest>(frame, id, version)
+            Link::response::<ProduceRequest>(frame, id, version).map(Some)
         });
         let response = match decoded {
-            Ok(response) => response,
+            Ok(Some(response)) => response,
+            // That it was written to the connection is all that is ever known.
+            Ok(None) => {
+                let mut state = self.shared.state.lock();
+                for outgoing in batches {
+                    let sent = Answer::Written(Written { base_offset: None, log_append_time: None });
+                    state.accumulator.answer(outgoing, sent, now, Duration::ZERO);
+                }
+                drop(state);
+                self.shared.memory.notify_waiters();
+                return;
+            }
             Err(e) => {
                 let e = match e {
                     // Whether it was written is not known: it is sent again, under the same number.
@@ -474,8 +474,7 @@ impl Sender {
                 Some(Broker { id: NodeId(n.node_id), host: n.host.detached(), port, rack })
             })
             .collect();
-        let mut stale = false;
-        let mut hints: Vec<(Str, LeaderHint)> = Vec::new();
+        let (mut stale, mut any_news) = (false, false);
         {
             let mut state = self.shared.state.lock();
             for outgoing in batches {
@@ -492,18 +491,17 @@ impl Sender {
                 if let (Answer::Refused(e), Some(t)) = (&answer, &mut state.transaction) {
                     t.note(e);
                 }
-                // Somebody who knows the new leader saves the wait for metadata.
-                let backoff = if hinted.is_some() { Duration::ZERO } else { self.shared.client.backoff(attempt) };
-                let out_of_date = state.accumulator.answer(outgoing, answer, now, backoff);
-                match hinted {
-                    Some(hint) if out_of_date => hints.push((tp.topic, hint)),
-                    _ => stale |= out_of_date,
-                }
+                // Somebody who knows the new leader saves the wait for metadata, if that is news.
+                let moved = matches!(&answer, Answer::Refused(e) if e.is_invalid_metadata());
+                let hint = hinted.filter(|_| moved);
+                let is_news = hint.is_some_and(|hint| self.shared.client.leader_hints(&tp.topic, &[hint], &nodes));
+                any_news |= is_news;
+                let backoff = if is_news { Duration::ZERO } else { self.shared.client.backoff(attempt) };
+                stale |= state.accumulator.answer(outgoing, answer, now, backoff);
             }
         }
         self.shared.memory.notify_waiters();
-        for (topic, hint) in hints {
-            self.shared.client.leader_hints(&topic, &[hint], &nodes);
+        if any_news {
             self.cluster = self.shared.client.cluster();
         }
         if stale {
