@@ -347,6 +347,67 @@ fn a_position_that_nobody_tells_is_waited_for_in_peace() {
     });
 }
 
+/// A consumer of a topic whose records nobody gives.
+async fn reader() -> (Cluster, Consumer) {
+    let cluster = one_node(|_| None).await;
+    let config = Config::new("127.0.0.1:9001").set("default.api.timeout.ms", 5_000).set("request.timeout.ms", 1_500);
+    let client = Client::new(cluster.io.clone(), &config, ClientKind::Consumer).expect("a client");
+    let consumer = Consumer::new(client, &config).expect("a consumer");
+    (cluster, consumer)
+}
+
+#[test]
+fn a_consumer_that_was_unsubscribed_waits_in_peace_for_what_it_is_assigned_then() {
+    run(async {
+        let (cluster, consumer) = reader().await;
+        let tp = TopicPartition::new("t", 0);
+        consumer.assign([tp.clone()]).expect("assigned");
+        consumer.unsubscribe().await.expect("unsubscribed");
+        consumer.assign([tp.clone()]).expect("assigned");
+        consumer.seek(&tp, Offset(0)).expect("sought");
+        let begun = cluster.io.clock.now();
+        assert!(consumer.poll(Duration::from_secs(3)).await.expect("nothing").is_empty());
+        assert_eq!(cluster.io.clock.now().since(begun).as_secs(), 3);
+        // One that is under way when the consumer is unsubscribed, too.
+        let during = async {
+            cluster.io.clock.sleep(Duration::from_secs(1)).await;
+            consumer.unsubscribe().await.expect("unsubscribed");
+        };
+        let (polled, ()) = tokio::join!(consumer.poll(Duration::from_secs(3)), during);
+        assert!(polled.expect("nothing").is_empty());
+        assert_eq!(cluster.io.clock.now().since(begun).as_secs(), 6);
+    });
+}
+
+#[test]
+fn a_position_and_a_poll_wait_side_by_side() {
+    run(async {
+        let (cluster, consumer) = reader().await;
+        let tp = TopicPartition::new("t", 0);
+        consumer.assign([tp.clone()]).expect("assigned");
+        let begun = cluster.io.clock.now();
+        let (position, polled) = tokio::join!(consumer.position(&tp), consumer.poll(Duration::from_secs(9)));
+        position.expect_err("nobody tells it");
+        assert!(polled.expect("nothing").is_empty());
+        assert_eq!(cluster.io.clock.now().since(begun).as_secs(), 9);
+    });
+}
+
+#[test]
+fn a_poll_may_wait_for_ever() {
+    run(async {
+        let (cluster, consumer) = reader().await;
+        consumer.assign([TopicPartition::new("t", 0)]).expect("assigned");
+        let waker = consumer.waker();
+        let wake = async {
+            cluster.io.clock.sleep(Duration::from_secs(100)).await;
+            waker.wake();
+        };
+        let (polled, ()) = tokio::join!(consumer.poll(Duration::MAX), wake);
+        assert!(matches!(polled.unwrap_err(), Error::Woken));
+    });
+}
+
 #[test]
 fn a_reader_goes_to_the_replica_that_the_leader_names() {
     run(async {

@@ -26,7 +26,7 @@ use super::{RebalanceListener, TopicPattern};
 use crate::cluster::Topic;
 use crate::config::Config;
 use crate::error::Error;
-use crate::group::{Polling, Waker};
+use crate::group::{Leaving, Polling, Waker};
 use crate::{Client, Result};
 
 /// Reads topics, alone ([`Self::assign`]) or as a member of a group ([`Self::subscribe`]).
@@ -217,6 +217,7 @@ impl Consumer {
     }
 
     async fn leave(&self, operation: GroupMembershipOperation, deadline: Monotonic) -> Result<()> {
+        let _leaving = Leaving::of(&self.shared);
         self.shared.change(|core, now| core.unsubscribe(now, operation));
         loop {
             let changed = self.shared.to_app.notified();
@@ -292,6 +293,7 @@ impl Consumer {
             }
             Polling(&self.shared)
         };
+        let mut told = false;
         loop {
             let changed = self.shared.to_app.notified();
             tokio::pin!(changed);
@@ -308,8 +310,11 @@ impl Consumer {
                 let records = core.take();
                 let has_room = core.fetcher.buffer.take_room();
                 drop(core);
-                // To wake the task costs more than to give out records: only if it can fetch more now, or if we wait.
-                if has_room || records.as_ref().map_or(true, Records::is_empty) {
+                // To wake the task costs more than to give out records: only if it can fetch more now, or if we begin to
+                // wait. If each wake-up were answered, somebody who waits for a position would have both run in circles.
+                let waits = records.as_ref().map_or(true, Records::is_empty);
+                if has_room || waits && !told {
+                    told = true;
                     self.shared.to_task.notify_one();
                 }
                 let records = records?;

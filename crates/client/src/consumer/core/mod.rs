@@ -173,7 +173,7 @@ impl Core {
             || self.subscription.iter().any(|(_, p)| p.place == Place::Missing)
             || !self.callbacks.is_empty()
             || self.is.woken
-            || self.is.gone
+            || (self.is.gone && self.is.leaving > 0)
             || self.fetcher.buffer.any(|f| self.can_be_taken(f))
     }
 
@@ -319,6 +319,7 @@ impl Core {
     /// Has these partitions without a group's help.
     pub fn assign(&mut self, partitions: &BTreeSet<TopicPartition>) {
         self.subscription.wanted = Wanted::Partitions;
+        self.is.gone = false;
         self.subscription.assign(partitions);
         self.want(partitions.iter().map(|tp| &*tp.topic));
         self.drop_stale();
@@ -452,7 +453,8 @@ impl Core {
             _ => None,
         });
         let commit = self.auto_commit_due.filter(|_| self.is.polling && !self.auto_committing);
-        let metadata = self.metadata.next_deadline(self.missing || self.missing_leader);
+        let missing = (self.missing || self.missing_leader) && !self.is.closing;
+        let metadata = self.metadata.next_deadline(missing);
         member
             .into_iter()
             .chain(commit)
