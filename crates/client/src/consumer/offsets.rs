@@ -277,10 +277,17 @@ async fn at_leaders<'a, T: Copy + 'a, R: Request, A>(
     }
     for (list, result) in lists.into_iter().zip(join_all(calls).await) {
         match result {
-            Ok(response) => results.extend(read(response).into_iter().map(|(tp, code, answer)| {
-                let result = of_partition(&tp, code).map(|()| answer);
-                (tp, result)
-            })),
+            Ok(response) => {
+                let said = read(response).into_iter();
+                let mut said: BTreeMap<_, _> = said.map(|(tp, code, answer)| (tp, (code, answer))).collect();
+                results.extend(list.into_iter().map(|(tp, _)| {
+                    let result = match said.remove(tp) {
+                        Some((code, answer)) => of_partition(tp, code).map(|()| answer),
+                        None => Err(Error::Invalid(format!("the leader's answer doesn't mention {tp}"))),
+                    };
+                    (tp.clone(), result)
+                }));
+            }
             Err(e) => results.extend(list.into_iter().map(|(tp, _)| (tp.clone(), Err(e.clone())))),
         }
     }

@@ -15,7 +15,8 @@
 //!
 //! [`Producer::send`] waits only while `buffer.memory` is used up or nothing is known of the topic yet. Records of one
 //! partition are written in the order in which `send` took them. With `enable.idempotence`, the default, each is written
-//! once.
+//! once. A batch that a broker finds too large (`max.message.bytes`) fails as a whole: unlike Kafka's producer this one
+//! doesn't cut it into smaller ones, so `batch.size` must not be above that limit.
 
 mod accumulator;
 mod batch;

@@ -101,7 +101,8 @@ impl State {
     /// Why nothing of the transaction is to be sent any more, if it can only be aborted.
     pub(super) fn lost(&self) -> Option<Error> {
         let t = self.transaction.as_ref()?;
-        self.accumulator.failure().cloned().or_else(|| t.completing.is_some_and(|committed| !committed).then(aborted))
+        let failed = self.accumulator.failure().cloned().or_else(|| t.usable().err());
+        failed.or_else(|| t.completing.is_some_and(|committed| !committed).then(aborted))
     }
 
     /// Takes a record. True if the sender is to be woken.

@@ -95,7 +95,7 @@ impl Transaction {
         Ok(())
     }
 
-    fn usable(&self) -> Result<(), Error> {
+    pub(super) fn usable(&self) -> Result<(), Error> {
         match &self.error {
             Some(e) => Err(e.clone()),
             None => Ok(()),
