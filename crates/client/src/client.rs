@@ -324,9 +324,9 @@ impl Client {
         }
     }
 
-    /// Takes leaders that a response told of in passing (KIP-951).
-    pub fn leader_hints(&self, topic: &str, hints: &[LeaderHint], nodes: &[Broker]) {
-        self.0.metadata.hint(topic, hints, nodes);
+    /// Takes leaders that a response told of in passing (KIP-951). True if they are news.
+    pub fn leader_hints(&self, topic: &str, hints: &[LeaderHint], nodes: &[Broker]) -> bool {
+        self.0.metadata.hint(topic, hints, nodes)
     }
 
     /// The connection to a node, made if there is none: for callers that keep requests of their own under way.

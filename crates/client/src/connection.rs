@@ -41,8 +41,9 @@ struct Command {
     deadline: Monotonic,
     timeout: Duration,
     api: &'static str,
-    /// None for a request that has no response.
-    reply: Option<Reply>,
+    /// Whether a response comes.
+    answered: bool,
+    reply: Reply,
 }
 
 #[derive(Debug)]
@@ -142,6 +143,9 @@ impl Connection {
             address: link.address,
             incoming,
             awaited: VecDeque::new(),
+            unanswered: VecDeque::new(),
+            taken_bytes: 0,
+            written_bytes: 0,
             out: VecDeque::new(),
             out_bytes: 0,
             idle_max,
@@ -200,12 +204,13 @@ impl Connection {
         let (sender, receiver) = oneshot::channel();
         // Whoever waited may be gone; then nobody wants the response.
         let reply: Reply = Box::new(move |frame| drop(sender.send(frame)));
-        let id = self.submit(request, version, timeout, Some(reply))?;
+        let id = self.submit(request, version, timeout, true, reply)?;
         Ok(PendingFrame { receiver, id, version, address: self.0.address.clone() })
     }
 
     /// Sends a request; `reply` gets the response's bytes on the connection's task, to be read by [`Link::response`]
-    /// with the id that this returns. Without a `reply` no response is expected (produce with `acks=0`).
+    /// with the id that this returns. If it isn't `answered` (produce with `acks=0`), `reply` gets no bytes, as soon as the
+    /// request has been written.
     ///
     /// # Errors
     /// If the request can't be sent; `reply` is dropped then.
@@ -214,13 +219,14 @@ impl Connection {
         request: &R,
         version: i16,
         timeout: Duration,
-        reply: Option<Reply>,
+        answered: bool,
+        reply: Reply,
     ) -> Result<i32, Error> {
         let shared = &self.0;
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed) & i32::MAX;
         let segments = frame::encode_request(id, Some(shared.client_id.clone()), version, request)?;
         let deadline = shared.clock.now().plus(timeout);
-        self.hand_over(Command { id, segments, deadline, timeout, api: R::NAME, reply })?;
+        self.hand_over(Command { id, segments, deadline, timeout, api: R::NAME, answered, reply })?;
         Ok(id)
     }
 
@@ -268,6 +274,11 @@ struct Task {
     address: String,
     incoming: mpsc::UnboundedReceiver<Command>,
     awaited: VecDeque<Awaited>,
+    /// Requests without a response that aren't written yet, each with where its last byte is in what was taken.
+    unanswered: VecDeque<(u64, Awaited)>,
+    /// Bytes of requests that were taken, and of these written, since the beginning.
+    taken_bytes: u64,
+    written_bytes: u64,
     out: VecDeque<Bytes>,
     out_bytes: usize,
     idle_max: Option<Duration>,
@@ -288,8 +299,9 @@ impl Task {
         }
         self.incoming.close();
         let mut failed: Vec<Reply> = self.awaited.drain(..).map(|a| a.reply).collect();
+        failed.extend(self.unanswered.drain(..).map(|(_, a)| a.reply));
         while let Ok(command) = self.incoming.try_recv() {
-            failed.extend(command.reply);
+            failed.push(command.reply);
         }
         if let Some(shared) = &shared {
             shared.in_flight.store(0, Ordering::Relaxed);
@@ -307,6 +319,7 @@ impl Task {
         let (mut read, mut write) = tokio::io::split(stream);
         let mut alarm_at = self.next_deadline();
         let mut alarm = Box::pin(sleep_until(self.clock.clone(), alarm_at));
+        let mut last = false;
         loop {
             // What is there already is gathered before anything waits.
             while self.out_bytes < GATHER_BYTES_MAX
@@ -333,12 +346,18 @@ impl Task {
                     if self.out.is_empty() {
                         // TLS keeps what it has not been told to let go.
                         write.flush().await.map_err(|e| self.gone(e))?;
+                        if last {
+                            return Ok(());
+                        }
                     }
+                    self.tell_written();
                 }
-                command = self.incoming.recv(), if self.out_bytes < GATHER_BYTES_MAX => match command {
+                command = self.incoming.recv(), if !last && self.out_bytes < GATHER_BYTES_MAX => match command {
                     Some(command) => self.take(command),
                     // Nobody can ask any more, and nobody waits.
-                    None => return Ok(()),
+                    None if self.out.is_empty() => return Ok(()),
+                    // But what was asked is sent; its deadline ends that too.
+                    None => last = true,
                 },
                 () = &mut alarm => {
                     self.check_deadlines()?;
@@ -351,16 +370,32 @@ impl Task {
     }
 
     fn take(&mut self, command: Command) {
-        let Command { id, segments, deadline, timeout, api, reply } = command;
-        self.out_bytes += segments.iter().map(Bytes::len).sum::<usize>();
+        let Command { id, segments, deadline, timeout, api, answered, reply } = command;
+        let bytes = segments.iter().map(Bytes::len).sum::<usize>();
+        self.out_bytes += bytes;
+        self.taken_bytes += bytes as u64;
         self.out.extend(segments);
-        match reply {
-            Some(reply) => {
-                self.soonest = Some(self.soonest.map_or(deadline, |at| at.min(deadline)));
-                self.awaited.push_back(Awaited { id, deadline, timeout, api, reply });
-            }
-            None => self.settled(),
+        self.soonest = Some(self.soonest.map_or(deadline, |at| at.min(deadline)));
+        let awaited = Awaited { id, deadline, timeout, api, reply };
+        match answered {
+            true => self.awaited.push_back(awaited),
+            false => self.unanswered.push_back((self.taken_bytes, awaited)),
         }
+    }
+
+    /// Tells those that wait for no more than that their request is written.
+    fn tell_written(&mut self) {
+        while self.unanswered.front().is_some_and(|(end, _)| *end <= self.written_bytes)
+            && let Some((_, awaited)) = self.unanswered.pop_front()
+        {
+            self.settled();
+            (awaited.reply)(Ok(Bytes::new()));
+        }
+    }
+
+    /// All that have a deadline.
+    fn waiting(&self) -> impl Iterator<Item = &Awaited> {
+        self.awaited.iter().chain(self.unanswered.iter().map(|(_, a)| a))
     }
 
     fn settled(&self) {
@@ -371,6 +406,7 @@ impl Task {
 
     fn written(&mut self, mut n: usize) {
         self.out_bytes -= n;
+        self.written_bytes += n as u64;
         while n > 0
             && let Some(first) = self.out.front_mut()
         {
@@ -399,7 +435,7 @@ impl Task {
     }
 
     fn next_deadline(&self) -> Option<Monotonic> {
-        let due = self.awaited.iter().map(|a| a.deadline).min();
+        let due = self.waiting().map(|a| a.deadline).min();
         let used = self.shared.upgrade().map(|s| s.used_at_ms.load(Ordering::Relaxed));
         let idle = self.idle_max.zip(used).map(|(max, used)| Monotonic::default().plus_ms(used).plus(max));
         due.into_iter().chain(idle).min()
@@ -407,7 +443,7 @@ impl Task {
 
     fn check_deadlines(&self) -> Result<(), Error> {
         let now = self.clock.now();
-        if let Some(late) = self.awaited.iter().find(|a| a.deadline <= now) {
+        if let Some(late) = self.waiting().find(|a| a.deadline <= now) {
             let what = format!("{} at {}", late.api, self.address);
             return Err(Error::TimedOut { what, after: late.timeout, last: None });
         }

@@ -149,15 +149,15 @@ impl Metadata {
         }
     }
 
-    /// Takes leaders that a response told of in passing.
-    pub(crate) fn hint(&self, topic: &str, hints: &[LeaderHint], nodes: &[Broker]) {
+    /// Takes leaders that a response told of in passing. True if they are news.
+    pub(crate) fn hint(&self, topic: &str, hints: &[LeaderHint], nodes: &[Broker]) -> bool {
         self.seen.send_if_modified(|seen| match seen.cluster.with_leaders(topic, hints, nodes) {
             Some(cluster) => {
                 seen.cluster = Arc::new(cluster);
                 true
             }
             None => false,
-        });
+        })
     }
 
     fn is_asked(&self) -> bool {

@@ -13,11 +13,11 @@ use logrun_client::{Client, ClientKind, Config, Error, Offset, Target, TopicPart
 use logrun_model::TimestampMs;
 use logrun_record::{BatchBuilder, Compression, CompressionType};
 use logrun_wire::messages::fetch_response::{FetchableTopicResponse, PartitionData};
-use logrun_wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use logrun_wire::messages::produce_response::{LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse};
 use logrun_wire::messages::{
     FetchRequest, FetchResponse, InitProducerIdResponse, MetadataRequest, ProduceRequest, ProduceResponse,
 };
-use logrun_wire::{ApiKey, Records};
+use logrun_wire::{ApiKey, ErrorCode, Records};
 use script::{Asked, Cluster};
 
 fn run(test: impl Future<Output = ()>) {
@@ -123,6 +123,152 @@ fn a_callback_may_use_the_producer() {
     });
 }
 
+/// Takes whatever is produced, named as it was named.
+fn takes(mut asked: Asked) -> Option<Vec<Bytes>> {
+    if asked.api != ApiKey::Produce {
+        return says_nothing(asked);
+    }
+    let request: ProduceRequest = asked.read();
+    let topics = request.topic_data.iter().map(|t| TopicProduceResponse {
+        name: t.name.clone(),
+        topic_id: t.topic_id,
+        partition_responses: vec![PartitionProduceResponse { base_offset: 5, ..Default::default() }],
+        ..Default::default()
+    });
+    asked.answer(&ProduceResponse { responses: topics.collect(), ..Default::default() })
+}
+
+#[test]
+fn a_topic_that_is_written_to_is_not_forgotten() {
+    run(async {
+        let cluster = one_node(takes).await;
+        let config = Config::new("127.0.0.1:9001")
+            .set("metadata.max.age.ms", 10_000)
+            .set("metadata.max.idle.ms", 10_000)
+            .set("linger.ms", 0);
+        let producer = Producer::new(cluster.io.clone(), &config).expect("a producer");
+        let knows = || producer.client().cluster().topic("t").is_some();
+        for _ in 0..60 {
+            producer.send(Record::to("t").value("v")).await.expect("taken").await.expect("written");
+            assert!(knows());
+            cluster.io.clock.sleep(Duration::from_secs(1)).await;
+        }
+        // Without a record it is.
+        cluster.io.clock.sleep(Duration::from_secs(25)).await;
+        assert!(!knows());
+        producer.send(Record::to("t").value("v")).await.expect("taken").await.expect("written");
+    });
+}
+
+#[test]
+fn an_answer_counts_though_its_topic_was_forgotten_meanwhile() {
+    run(async {
+        let cluster = one_node(takes).await;
+        cluster.serves(ApiKey::Produce, 3, 13);
+        cluster.delays.lock().expect("sound").insert(ApiKey::Produce.code(), Duration::from_secs(2));
+        let config = Config::new("127.0.0.1:9001").set("linger.ms", 0);
+        let producer = Producer::new(cluster.io.clone(), &config).expect("a producer");
+        let delivery = producer.send(Record::to("t").value("v")).await.expect("taken");
+        cluster.io.clock.sleep(Duration::from_secs(1)).await;
+        producer.client().forget_topic("t");
+        producer.client().refresh().await.expect("metadata");
+        assert!(producer.client().cluster().topic("t").is_none());
+        assert_eq!(delivery.await.expect("written").offset, Some(5));
+    });
+}
+
+#[test]
+fn without_acknowledgements_memory_comes_free_as_requests_are_written() {
+    run(async {
+        let seen = Arc::new(Mutex::new(0));
+        let count = seen.clone();
+        let cluster = one_node(move |asked| {
+            *count.lock().expect("sound") += 1;
+            says_nothing(asked)
+        })
+        .await;
+        // A broker that is slow to read.
+        cluster.delays.lock().expect("sound").insert(ApiKey::Produce.code(), Duration::from_secs(1));
+        let config = Config::new("127.0.0.1:9001")
+            .set("acks", "0")
+            .set("enable.idempotence", "false")
+            .set("buffer.memory", 400_000)
+            .set("batch.size", 100_000)
+            .set("max.block.ms", 20_000)
+            .set("linger.ms", 0);
+        let producer = Producer::new(cluster.io.clone(), &config).expect("a producer");
+        let value = [b'x'; 100_000];
+        let begun = cluster.io.clock.now();
+        for _ in 0..40 {
+            drop(producer.send(Record::to("t").value(&value)).await.expect("taken"));
+        }
+        // More than the memory and what the network holds: the last ones had to wait for the broker to read.
+        let took = cluster.io.clock.now().since(begun);
+        assert!(took.as_secs() >= 10, "{took:?}");
+        // What is written when the producer is closed arrives, though nobody has the connection any more.
+        producer.close().await;
+        drop(producer);
+        cluster.io.clock.sleep(Duration::from_secs(60)).await;
+        assert_eq!(*seen.lock().expect("sound"), 40);
+    });
+}
+
+#[test]
+fn a_leader_that_is_named_again_and_again_is_not_asked_without_a_pause() {
+    run(async {
+        let asked = Arc::new(Mutex::new(0));
+        let count = asked.clone();
+        let cluster = one_node(move |mut asked| {
+            if asked.api != ApiKey::Produce {
+                return says_nothing(asked);
+            }
+            *count.lock().expect("sound") += 1;
+            let request: ProduceRequest = asked.read();
+            // The leader that the metadata names already.
+            let current_leader = LeaderIdAndEpoch { leader_id: 1, leader_epoch: 1, ..Default::default() };
+            let code = ErrorCode::NotLeaderOrFollower.code();
+            let partition = PartitionProduceResponse { error_code: code, current_leader, ..Default::default() };
+            let topics = request.topic_data.iter().map(|t| TopicProduceResponse {
+                name: t.name.clone(),
+                partition_responses: vec![partition.clone()],
+                ..Default::default()
+            });
+            asked.answer(&ProduceResponse { responses: topics.collect(), ..Default::default() })
+        })
+        .await;
+        let config = Config::new("127.0.0.1:9001")
+            .set("linger.ms", 0)
+            .set("request.timeout.ms", 1_000)
+            .set("delivery.timeout.ms", 1_000);
+        let producer = Producer::new(cluster.io.clone(), &config).expect("a producer");
+        let delivery = producer.send(Record::to("t").value("v")).await.expect("taken");
+        delivery.await.expect_err("never written");
+        let asked = *asked.lock().expect("sound");
+        assert!((2..20).contains(&asked), "{asked}");
+    });
+}
+
+#[test]
+fn what_is_under_way_when_time_is_up_is_not_sent_again() {
+    run(async {
+        let asked = Arc::new(Mutex::new(0));
+        let count = asked.clone();
+        let cluster = one_node(move |asked| {
+            *count.lock().expect("sound") += i32::from(asked.api == ApiKey::Produce);
+            says_nothing(asked)
+        })
+        .await;
+        let config = Config::new("127.0.0.1:9001").set("linger.ms", 0).set("request.timeout.ms", 2_000);
+        let producer = Producer::new(cluster.io.clone(), &config).expect("a producer");
+        let delivery = producer.send(Record::to("t").value("v")).await.expect("taken");
+        producer.close_within(Duration::from_secs(1)).await;
+        let begun = cluster.io.clock.now();
+        delivery.await.expect_err("given up");
+        assert!(cluster.io.clock.now().since(begun).as_secs() < 2);
+        assert_eq!(*asked.lock().expect("sound"), 1);
+    });
+}
+
 /// The cluster moves: nothing answers any more but the bootstrap address, where another node listens now.
 async fn moved(strategy: &str) -> Result<(), Error> {
     let cluster = Cluster::new(|_| None);
@@ -198,6 +344,67 @@ fn a_position_that_nobody_tells_is_waited_for_in_peace() {
         // If one side only woke the other, virtual time would stand still.
         let took = cluster.io.clock.now().since(begun);
         assert!((5_000..5_100).contains(&took.as_millis()), "{took:?}");
+    });
+}
+
+/// A consumer of a topic whose records nobody gives.
+async fn reader() -> (Cluster, Consumer) {
+    let cluster = one_node(|_| None).await;
+    let config = Config::new("127.0.0.1:9001").set("default.api.timeout.ms", 5_000).set("request.timeout.ms", 1_500);
+    let client = Client::new(cluster.io.clone(), &config, ClientKind::Consumer).expect("a client");
+    let consumer = Consumer::new(client, &config).expect("a consumer");
+    (cluster, consumer)
+}
+
+#[test]
+fn a_consumer_that_was_unsubscribed_waits_in_peace_for_what_it_is_assigned_then() {
+    run(async {
+        let (cluster, consumer) = reader().await;
+        let tp = TopicPartition::new("t", 0);
+        consumer.assign([tp.clone()]).expect("assigned");
+        consumer.unsubscribe().await.expect("unsubscribed");
+        consumer.assign([tp.clone()]).expect("assigned");
+        consumer.seek(&tp, Offset(0)).expect("sought");
+        let begun = cluster.io.clock.now();
+        assert!(consumer.poll(Duration::from_secs(3)).await.expect("nothing").is_empty());
+        assert_eq!(cluster.io.clock.now().since(begun).as_secs(), 3);
+        // One that is under way when the consumer is unsubscribed, too.
+        let during = async {
+            cluster.io.clock.sleep(Duration::from_secs(1)).await;
+            consumer.unsubscribe().await.expect("unsubscribed");
+        };
+        let (polled, ()) = tokio::join!(consumer.poll(Duration::from_secs(3)), during);
+        assert!(polled.expect("nothing").is_empty());
+        assert_eq!(cluster.io.clock.now().since(begun).as_secs(), 6);
+    });
+}
+
+#[test]
+fn a_position_and_a_poll_wait_side_by_side() {
+    run(async {
+        let (cluster, consumer) = reader().await;
+        let tp = TopicPartition::new("t", 0);
+        consumer.assign([tp.clone()]).expect("assigned");
+        let begun = cluster.io.clock.now();
+        let (position, polled) = tokio::join!(consumer.position(&tp), consumer.poll(Duration::from_secs(9)));
+        position.expect_err("nobody tells it");
+        assert!(polled.expect("nothing").is_empty());
+        assert_eq!(cluster.io.clock.now().since(begun).as_secs(), 9);
+    });
+}
+
+#[test]
+fn a_poll_may_wait_for_ever() {
+    run(async {
+        let (cluster, consumer) = reader().await;
+        consumer.assign([TopicPartition::new("t", 0)]).expect("assigned");
+        let waker = consumer.waker();
+        let wake = async {
+            cluster.io.clock.sleep(Duration::from_secs(100)).await;
+            waker.wake();
+        };
+        let (polled, ()) = tokio::join!(consumer.poll(Duration::MAX), wake);
+        assert!(matches!(polled.unwrap_err(), Error::Woken));
     });
 }
 

@@ -48,9 +48,12 @@ impl Clock {
         Now { monotonic: self.now(), wall: self.wall() }
     }
 
-    /// Waits until the monotonic clock reads `at`.
+    /// Waits until the monotonic clock reads `at`: for ever, if that is more than the system's clock can say.
     pub async fn sleep_until(&self, at: Monotonic) {
-        tokio::time::sleep_until(self.0.start + at.0).await;
+        match self.0.start.checked_add(at.0) {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Holds the calling thread, one that may wait for the disk, for `d`. `false`, at once, in a simulated world: there time

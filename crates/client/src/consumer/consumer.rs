@@ -13,6 +13,7 @@ use logrun_wire::ErrorCode;
 use parking_lot::Mutex;
 
 use super::assignor::PartitionAssignor;
+use super::commits::Commits;
 use super::core::Core;
 use super::fetch::Fetcher;
 use super::listener::Deaf;
@@ -26,7 +27,7 @@ use super::{RebalanceListener, TopicPattern};
 use crate::cluster::Topic;
 use crate::config::Config;
 use crate::error::Error;
-use crate::group::{Polling, Waker};
+use crate::group::{Leaving, Polling, Waker};
 use crate::{Client, Result};
 
 /// Reads topics, alone ([`Self::assign`]) or as a member of a group ([`Self::subscribe`]).
@@ -118,12 +119,8 @@ impl Consumer {
         let auto_commit = parts.core.auto_commit_interval_ms.is_some();
         let fetcher = Fetcher::new(parts.fetch);
         let core = Core::new(client.clone(), parts.core, parts.reset, parts.membership, fetcher);
-        let group = Group {
-            id: parts.group_id,
-            instance_id: parts.instance_id,
-            read_committed,
-            commits: tokio::sync::Mutex::default(),
-        };
+        let group =
+            Group { id: parts.group_id, instance_id: parts.instance_id, read_committed, commits: Commits::default() };
         let shared = Arc::new(Shared::new(client.clone(), core, group));
         client.io().tasks.spawn(task::run(shared.clone()));
         Ok(Self { shared, listener: Mutex::new(Arc::new(Deaf)), auto_commit })
@@ -217,6 +214,7 @@ impl Consumer {
     }
 
     async fn leave(&self, operation: GroupMembershipOperation, deadline: Monotonic) -> Result<()> {
+        let _leaving = Leaving::of(&self.shared);
         self.shared.change(|core, now| core.unsubscribe(now, operation));
         loop {
             let changed = self.shared.to_app.notified();
@@ -292,6 +290,7 @@ impl Consumer {
             }
             Polling(&self.shared)
         };
+        let mut told = false;
         loop {
             let changed = self.shared.to_app.notified();
             tokio::pin!(changed);
@@ -308,8 +307,11 @@ impl Consumer {
                 let records = core.take();
                 let has_room = core.fetcher.buffer.take_room();
                 drop(core);
-                // To wake the task costs more than to give out records: only if it can fetch more now, or if we wait.
-                if has_room || records.as_ref().map_or(true, Records::is_empty) {
+                // To wake the task costs more than to give out records: only if it can fetch more now, or if we begin to
+                // wait. If each wake-up were answered, somebody who waits for a position would have both run in circles.
+                let waits = records.as_ref().map_or(true, Records::is_empty);
+                if has_room || waits && !told {
+                    told = true;
                     self.shared.to_task.notify_one();
                 }
                 let records = records?;
@@ -501,29 +503,16 @@ impl Consumer {
     }
 
     /// Commits these offsets, or what was given out, without waiting; not tried again, since a later commit would be
-    /// overtaken. `done` hears what came of it.
+    /// overtaken. `done` hears what came of it; of commits that wait for the one before them, one may stand for several.
     ///
     /// # Errors
-    /// Without a `group.id`.
+    /// Without a `group.id`, or while a consumer that has subscribed is no member of its group.
     pub fn commit_async(
         &self,
         offsets: Option<BTreeMap<TopicPartition, OffsetAndMetadata>>,
         done: impl FnOnce(&BTreeMap<TopicPartition, OffsetAndMetadata>, Result<()>) + Send + 'static,
     ) -> Result<()> {
-        self.shared.group.required()?;
-        let shared = self.shared.clone();
-        let (ticket, offsets) = {
-            let mut core = shared.core.lock();
-            (core.ticket(), offsets.unwrap_or_else(|| core.consumed()))
-        };
-        self.shared.client.io().tasks.spawn(async move {
-            let result = shared.commit(ticket, &offsets, None, false).await;
-            if let Err(e) = &result {
-                shared.change(|core, now| core.commit_failed(now, e));
-            }
-            done(&offsets, result);
-        });
-        Ok(())
+        self.shared.commit_later(offsets, Box::new(done))
     }
 
     async fn commit_within(
@@ -533,14 +522,19 @@ impl Consumer {
     ) -> Result<()> {
         let s = &self.shared;
         let deadline = s.client.deadline(timeout);
-        let ticket = s.core.lock().ticket();
+        s.group.required()?;
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let mut ticket = s.core.lock().ticket()?;
         loop {
-            let result = s.commit(ticket, offsets, timeout, true).await;
+            let result = s.commit(&ticket, offsets, deadline).await;
             let Err(e) = result else { return Ok(()) };
             // The epoch of a member of the new protocol moves on while it commits; the next heartbeat tells.
             let wait = s.client.backoff(0);
             if e.code() == Some(ErrorCode::StaleMemberEpoch) && s.now().plus(wait) < deadline {
                 s.client.io().clock.sleep(wait).await;
+                ticket.identity = s.core.lock().committer()?;
                 continue;
             }
             s.change(|core, now| core.commit_failed(now, &e));
@@ -645,6 +639,8 @@ impl Consumer {
             let offsets = self.shared.core.lock().consumed();
             result = self.commit_within(&offsets, Some(timeout)).await;
         }
+        // Those that nobody waits for, too, before the member goes.
+        self.shared.until(deadline, |core| (core.open_commits == 0).then_some(())).await;
         self.shared.core.lock().is.closing = true;
         let left = self.leave(options.operation, deadline).await;
         self.shared.change(|core, _| core.is.gone = true);

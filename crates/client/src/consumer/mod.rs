@@ -48,9 +48,11 @@
 //! - `subscription`: what is wanted, what is assigned, where it stands.
 //! - `membership`: the classic group protocol and the new one (KIP-848); [`assignor`], [`protocol`].
 //! - `fetch`: sessions (KIP-227), what is asked of whom, what was fetched and not yet polled.
+//! - `commits`: one exchange at a time, in the order in which they were decided.
 //! - `core` puts them together behind one lock; `task` does what they say is due.
 
 pub mod assignor;
+mod commits;
 #[allow(clippy::module_inception)]
 mod consumer;
 mod core;

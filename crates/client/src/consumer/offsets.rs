@@ -3,7 +3,7 @@
 //! Each is one question to whom it concerns, tried again while that makes sense. What follows from the answer is decided
 //! elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -17,6 +17,8 @@ use logrun_wire::messages::{
     OffsetForLeaderEpochResponse,
 };
 use logrun_wire::{ErrorCode, Request};
+
+use parking_lot::Mutex;
 
 use super::membership::Identity;
 use super::subscription::Position;
@@ -83,8 +85,23 @@ fn call(client: &Client, group: &GroupId, timeout: Option<Duration>, min: i16, t
     Call::to(Target::Coordinator(CoordinatorKey::Group(group.clone()))).timeout(timeout).versions(min, max)
 }
 
-fn name_of(cluster: &Cluster, name: &Str, id: Uuid) -> Str {
-    if name.is_empty() { cluster.topic_by_id(id).map(|t| t.name.clone()).unwrap_or_default() } else { name.detached() }
+/// The names of the topics that a request asks about, by the ids that it has: an answer is of what was asked, whatever the
+/// cluster looks like when it comes.
+#[derive(Default)]
+struct Named(Mutex<BTreeMap<Uuid, Str>>);
+
+impl Named {
+    /// A topic's id, for the request.
+    fn id(&self, cluster: &Cluster, name: &Str) -> Uuid {
+        let id = id_of(cluster, name);
+        self.0.lock().insert(id, name.clone());
+        id
+    }
+
+    /// The topic of an answer; an empty name if it wasn't asked about.
+    fn name(&self, name: &Str, id: Uuid) -> Str {
+        if name.is_empty() { self.0.lock().get(&id).cloned().unwrap_or_default() } else { name.detached() }
+    }
 }
 
 fn of_partition(tp: &TopicPartition, code: i16) -> Result<(), Error> {
@@ -94,12 +111,12 @@ fn of_partition(tp: &TopicPartition, code: i16) -> Result<(), Error> {
     })
 }
 
-/// Commits. `identity` is asked before each attempt: it changes with the group.
+/// Commits, as whoever `identity` is.
 pub(crate) async fn commit(
     client: &Client,
     group: &GroupId,
     instance_id: Option<&Str>,
-    identity: impl Fn() -> Identity + Sync,
+    identity: &Identity,
     offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
     timeout: Option<Duration>,
     retry: bool,
@@ -109,9 +126,9 @@ pub(crate) async fn commit(
     }
     let topics = by_topic(offsets.iter());
     let names: Vec<&Str> = topics.keys().copied().collect();
+    let named = Named::default();
     let build = |_| {
         let cluster = client.cluster();
-        let identity = identity();
         let partition = |(partition_index, o): &(i32, &OffsetAndMetadata)| OffsetCommitRequestPartition {
             partition_index: *partition_index,
             committed_offset: o.offset.get(),
@@ -121,14 +138,14 @@ pub(crate) async fn commit(
         };
         let topics = topics.iter().map(|(name, partitions)| OffsetCommitRequestTopic {
             name: (*name).clone(),
-            topic_id: id_of(&cluster, name),
+            topic_id: named.id(&cluster, name),
             partitions: partitions.iter().map(partition).collect(),
             ..Default::default()
         });
         Ok(OffsetCommitRequest {
             group_id: group.clone(),
             generation_id_or_member_epoch: identity.generation.get(),
-            member_id: identity.member_id,
+            member_id: identity.member_id.clone(),
             group_instance_id: instance_id.cloned(),
             topics: topics.collect(),
             ..Default::default()
@@ -137,10 +154,9 @@ pub(crate) async fn commit(
     let call = call(client, group, timeout, 2, &names);
     let call = if retry { call } else { call.once() };
     let check = |_, r: &logrun_wire::messages::OffsetCommitResponse| {
-        let cluster = client.cluster();
         for t in &r.topics {
             for p in &t.partitions {
-                let topic = name_of(&cluster, &t.name, t.topic_id);
+                let topic = named.name(&t.name, t.topic_id);
                 of_partition(&TopicPartition { topic, partition: p.partition_index }, p.error_code)?;
             }
         }
@@ -162,12 +178,13 @@ pub(crate) async fn committed(
     }
     let topics = by_topic(partitions.iter().map(|tp| (tp, ())));
     let names: Vec<&Str> = topics.keys().copied().collect();
+    let named = Named::default();
     let build = |_| {
         let cluster = client.cluster();
         let identity = identity();
         let topics = topics.iter().map(|(name, partitions)| OffsetFetchRequestTopics {
             name: (*name).clone(),
-            topic_id: id_of(&cluster, name),
+            topic_id: named.id(&cluster, name),
             partition_indexes: partitions.iter().map(|(p, ())| *p).collect(),
             ..Default::default()
         });
@@ -183,10 +200,9 @@ pub(crate) async fn committed(
     };
     let check = |_, r: &logrun_wire::messages::OffsetFetchResponse| {
         crate::check(r.groups.first().map_or(ErrorCode::UnknownServerError.code(), |g| g.error_code), None)?;
-        let cluster = client.cluster();
         for t in r.groups.iter().flat_map(|g| &g.topics) {
             for p in &t.partitions {
-                let topic = name_of(&cluster, &t.name, t.topic_id);
+                let topic = named.name(&t.name, t.topic_id);
                 of_partition(&TopicPartition { topic, partition: p.partition_index }, p.error_code)?;
             }
         }
@@ -194,18 +210,27 @@ pub(crate) async fn committed(
     };
     let call = call(client, group, timeout, 8, &names);
     let response = client.call_with::<OffsetFetchRequest>(call, build, check).await?;
-    let cluster = client.cluster();
     let mut found = BTreeMap::new();
+    let mut unsaid: BTreeSet<&TopicPartition> = partitions.iter().collect();
     for t in response.groups.into_iter().flat_map(|g| g.topics) {
-        let topic = name_of(&cluster, &t.name, t.topic_id);
-        for p in t.partitions.iter().filter(|p| p.committed_offset >= 0) {
+        let topic = named.name(&t.name, t.topic_id);
+        for p in &t.partitions {
+            let tp = TopicPartition { topic: topic.clone(), partition: p.partition_index };
+            unsaid.remove(&tp);
+            if p.committed_offset < 0 {
+                continue;
+            }
             let offset = OffsetAndMetadata {
                 offset: Offset(p.committed_offset),
                 leader_epoch: LeaderEpoch(p.committed_leader_epoch),
                 metadata: p.metadata.as_ref().map(Str::detached).unwrap_or_default(),
             };
-            found.insert(TopicPartition { topic: topic.clone(), partition: p.partition_index }, offset);
+            found.insert(tp, offset);
         }
+    }
+    // Where nothing is committed the answer says so: silence must not be taken for that.
+    if let Some(tp) = unsaid.first() {
+        return Err(Error::Invalid(format!("the coordinator's answer about committed offsets doesn't mention {tp}")));
     }
     Ok(found)
 }
@@ -252,10 +277,17 @@ async fn at_leaders<'a, T: Copy + 'a, R: Request, A>(
     }
     for (list, result) in lists.into_iter().zip(join_all(calls).await) {
         match result {
-            Ok(response) => results.extend(read(response).into_iter().map(|(tp, code, answer)| {
-                let result = of_partition(&tp, code).map(|()| answer);
-                (tp, result)
-            })),
+            Ok(response) => {
+                let said = read(response).into_iter();
+                let mut said: BTreeMap<_, _> = said.map(|(tp, code, answer)| (tp, (code, answer))).collect();
+                results.extend(list.into_iter().map(|(tp, _)| {
+                    let result = match said.remove(tp) {
+                        Some((code, answer)) => of_partition(tp, code).map(|()| answer),
+                        None => Err(Error::Invalid(format!("the leader's answer doesn't mention {tp}"))),
+                    };
+                    (tp.clone(), result)
+                }));
+            }
             Err(e) => results.extend(list.into_iter().map(|(tp, _)| (tp.clone(), Err(e.clone())))),
         }
     }

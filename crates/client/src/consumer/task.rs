@@ -1,20 +1,20 @@
 //! The task behind a consumer: does the work that [`Core`] says is due, and brings back what came of it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use logrun_model::{Str, TopicPartition};
+use logrun_model::Str;
 use logrun_wire::messages::{ConsumerGroupHeartbeatRequest, JoinGroupRequest};
 use logrun_wire::{Request as WireRequest, VersionRange};
 
+use super::commits::Commits;
 use super::core::{Core, Done, Work};
 use super::fetch::{Fetcher, Planned};
 use super::membership::{Reply, Request};
-use super::offsets::{self, OffsetAndMetadata};
+use super::offsets;
 use crate::error::Error;
 use crate::{CoordinatorKey, group};
 
@@ -23,8 +23,7 @@ pub(crate) struct Group {
     pub id: Option<Str>,
     pub instance_id: Option<Str>,
     pub read_committed: bool,
-    /// One commit at a time; which was the last for each partition.
-    pub commits: tokio::sync::Mutex<BTreeMap<TopicPartition, u64>>,
+    pub commits: Commits,
 }
 
 impl Group {
@@ -36,25 +35,6 @@ impl Group {
 }
 
 pub(crate) type Shared = group::Shared<Core, Group>;
-
-impl Shared {
-    /// Commits. What a commit that was decided later has committed already is left out, so that none goes back.
-    pub async fn commit(
-        &self,
-        ticket: u64,
-        offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
-        timeout: Option<Duration>,
-        retry: bool,
-    ) -> Result<(), Error> {
-        let group = self.group.required()?;
-        let mut last = self.group.commits.lock().await;
-        let mut news = offsets.clone();
-        news.retain(|tp, _| last.get(tp).is_none_or(|other| *other <= ticket));
-        last.extend(news.keys().map(|tp| (tp.clone(), ticket)));
-        let identity = || self.core.lock().identity();
-        offsets::commit(&self.client, &group, self.group.instance_id.as_ref(), identity, &news, timeout, retry).await
-    }
-}
 
 type Running = FuturesUnordered<BoxFuture<'static, Done>>;
 
@@ -143,8 +123,8 @@ fn start(shared: &Arc<Shared>, work: Work, running: &Running, last: &Running) {
             Done::Validated(positions, ends)
         })),
         Work::Commit(ticket, offsets) => running.push(Box::pin(async move {
-            let timeout = Some(s.client.request_timeout());
-            Done::AutoCommitted(s.commit(ticket, &offsets, timeout, true).await)
+            let deadline = s.client.deadline(Some(s.client.request_timeout()));
+            Done::AutoCommitted(s.commit(&ticket, &offsets, deadline).await)
         })),
         Work::Assign { protocol, members } => running.push(Box::pin(async move {
             let cluster = s.client.cluster();
@@ -161,7 +141,9 @@ fn start(shared: &Arc<Shared>, work: Work, running: &Running, last: &Running) {
             running.push(Box::pin(async move { Done::Named(group::names(&s.client, &ids).await) }))
         }
         Work::UpdateMetadata => s.client.request_update(),
-        Work::Hints(topic, hints, brokers) => s.client.leader_hints(&topic, &hints, &brokers),
+        Work::Hints(topic, hints, brokers) => {
+            s.client.leader_hints(&topic, &hints, &brokers);
+        }
     }
 }
 

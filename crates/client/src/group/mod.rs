@@ -44,6 +44,8 @@ pub(crate) struct Flags {
     pub polling: bool,
     /// The member has left, as it was asked to.
     pub gone: bool,
+    /// How many wait for that.
+    pub leaving: usize,
     /// The consumer is being closed: the task ends when nothing is left to do.
     pub closing: bool,
     /// The task has ended.
@@ -143,6 +145,22 @@ pub(crate) struct Polling<'a, C: AsMut<Flags>, G>(pub &'a Shared<C, G>);
 impl<C: AsMut<Flags>, G> Drop for Polling<'_, C, G> {
     fn drop(&mut self) {
         self.0.core.lock().as_mut().polling = false;
+    }
+}
+
+/// Somebody waits until the member has left; the end of that, however it comes.
+pub(crate) struct Leaving<'a, C: AsMut<Flags>, G>(&'a Shared<C, G>);
+
+impl<'a, C: AsMut<Flags>, G> Leaving<'a, C, G> {
+    pub fn of(shared: &'a Shared<C, G>) -> Self {
+        shared.core.lock().as_mut().leaving += 1;
+        Self(shared)
+    }
+}
+
+impl<C: AsMut<Flags>, G> Drop for Leaving<'_, C, G> {
+    fn drop(&mut self) {
+        self.0.core.lock().as_mut().leaving -= 1;
     }
 }
 

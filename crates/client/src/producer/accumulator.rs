@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use logrun_model::{Monotonic, NodeId, ProducerEpoch, ProducerId, Sequence, Str, TimestampMs, TopicPartition};
+use logrun_model::{Monotonic, NodeId, ProducerEpoch, ProducerId, Sequence, Str, TimestampMs, TopicPartition, Uuid};
 use logrun_record::{BatchBuilder, Compression, RECORD_BATCH_OVERHEAD};
 use logrun_wire::ErrorCode;
 
@@ -97,6 +97,8 @@ impl Queue {
 pub(super) struct Outgoing {
     pub(super) queue: usize,
     pub(super) tp: TopicPartition,
+    /// The topic's id as it was sent, by which the answer names it; zero if it was sent by name.
+    pub(super) topic_id: Uuid,
     pub(super) batch: Batch,
 }
 
@@ -157,6 +159,8 @@ pub(super) struct Accumulator {
     planned: Option<Monotonic>,
     /// An id with a new epoch has to be asked for: the last one can't be raised.
     pub(super) exhausted_epochs: bool,
+    /// Numbers of a transaction were lost: the next one must not begin under the same epoch.
+    needs_epoch: bool,
 }
 
 impl Accumulator {
@@ -178,6 +182,7 @@ impl Accumulator {
             failure: None,
             planned: None,
             exhausted_epochs: false,
+            needs_epoch: false,
         }
     }
 
@@ -369,7 +374,7 @@ impl Accumulator {
                 q.next = q.next.plus(batch.count);
             }
             q.in_flight += 1;
-            batches.push(Outgoing { queue: at, tp: q.tp.clone(), batch });
+            batches.push(Outgoing { queue: at, tp: q.tp.clone(), topic_id: Uuid::ZERO, batch });
             if q.batches.is_empty() {
                 self.active.remove(&at);
             } else {
@@ -460,6 +465,8 @@ impl Accumulator {
     }
 
     fn raise_epoch(&mut self) {
+        // A transactional producer's epoch is the coordinator's to give.
+        self.needs_epoch |= self.transactional;
         if let Some((id, epoch)) = self.producer
             && !self.transactional
         {
@@ -576,11 +583,17 @@ impl Accumulator {
         if self.producer != Some((id, epoch)) {
             self.producer = Some((id, epoch));
             self.exhausted_epochs = false;
+            self.needs_epoch = false;
         }
     }
 
     pub(super) fn producer(&self) -> Option<(ProducerId, ProducerEpoch)> {
         self.producer
+    }
+
+    /// Whether the transaction has lost numbers, so that it must not be followed by another under the same epoch.
+    pub(super) fn needs_epoch(&self) -> bool {
+        self.needs_epoch
     }
 
     /// The first error of a batch since it was asked for the last time.

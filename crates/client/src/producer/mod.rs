@@ -15,7 +15,8 @@
 //!
 //! [`Producer::send`] waits only while `buffer.memory` is used up or nothing is known of the topic yet. Records of one
 //! partition are written in the order in which `send` took them. With `enable.idempotence`, the default, each is written
-//! once.
+//! once. A batch that a broker finds too large (`max.message.bytes`) fails as a whole: unlike Kafka's producer this one
+//! doesn't cut it into smaller ones, so `batch.size` must not be above that limit.
 
 mod accumulator;
 mod batch;
@@ -309,7 +310,8 @@ impl Producer {
         }
     }
 
-    /// Ends the producer: what isn't sent within `timeout` is given up.
+    /// Ends the producer: what isn't written within `timeout` is given up. What is under way then is not sent again, and its
+    /// fate is told when the answer comes or is overdue.
     pub async fn close_within(&self, timeout: Duration) {
         let clock = &self.client().io().clock;
         tokio::select! {
@@ -318,6 +320,7 @@ impl Producer {
             () = clock.sleep(timeout) => {
                 let mut state = self.shared().state.lock();
                 state.closed = true;
+                state.accumulator.settings.retries = 0;
                 state.accumulator.abandon(&Error::Closed);
                 drop(state);
                 self.shared().wake.notify_one();

@@ -90,7 +90,6 @@ pub(super) struct Sender {
     cluster: Arc<Cluster>,
     asking_for_id: bool,
     asked_for_metadata: Option<Monotonic>,
-    adding: bool,
     failures: u32,
 }
 
@@ -105,7 +104,6 @@ impl Sender {
             cluster: Arc::default(),
             asking_for_id: false,
             asked_for_metadata: None,
-            adding: false,
             failures: 0,
         }
     }
@@ -163,6 +161,10 @@ impl Sender {
         let mut state = shared.state.lock();
         let held = state.accumulator.memory();
         let expires = state.accumulator.expire(now);
+        // A transaction that can only be aborted sends no more (Kafka's `abortUndrainedBatches`).
+        if let Some(e) = state.lost() {
+            state.accumulator.abandon(&e);
+        }
         let freed = state.accumulator.memory() < held;
         let transaction = state.transaction.clone();
         let (cluster, nodes) = (&self.cluster, &self.nodes);
@@ -185,12 +187,17 @@ impl Sender {
             |tp| transaction.as_ref().is_none_or(|t| t.admits(tp)),
         );
         let unadmitted: BTreeSet<TopicPartition> = match &transaction {
-            Some(t) if t.is_open && !self.adding => {
+            Some(t) if t.is_open && !t.adding => {
                 state.accumulator.partitions().filter(|tp| !t.admits(tp)).cloned().collect()
             }
             _ => BTreeSet::new(),
         };
-        let done = state.closed && state.accumulator.incomplete() == 0;
+        if let (Some(t), false) = (&mut state.transaction, unadmitted.is_empty()) {
+            t.adding = true;
+        }
+        // What adds partitions is waited for by whoever ends the transaction.
+        let adding = state.transaction.as_ref().is_some_and(|t| t.adding);
+        let done = state.closed && state.accumulator.incomplete() == 0 && !adding;
         drop(state);
         if freed {
             shared.memory.notify_waiters();
@@ -216,7 +223,6 @@ impl Sender {
             self.ask_for_id();
         }
         if !unadmitted.is_empty() {
-            self.adding = true;
             let (to_self, shared) = (self.to_self.clone(), shared.clone());
             shared.client.io().tasks.clone().spawn(async move {
                 let result = shared.add_partitions(&unadmitted).await;
@@ -309,18 +315,22 @@ impl Sender {
             let data =
                 PartitionProduceData { index: outgoing.tp.partition, records: Some(records), ..Default::default() };
             let name = &outgoing.tp.topic;
-            let topic_id = self.cluster.topic(name).map(|t| t.id).unwrap_or_default();
-            let same = |t: &&mut TopicProduceData| {
-                if version >= TOPIC_ID_VERSION { t.topic_id == topic_id } else { t.name == *name }
-            };
+            let by_id = version >= TOPIC_ID_VERSION;
+            let topic_id = self.cluster.topic(name).filter(|_| by_id).map(|t| t.id).unwrap_or_default();
+            outgoing.topic_id = topic_id;
+            let same = |t: &&mut TopicProduceData| if by_id { t.topic_id == topic_id } else { t.name == *name };
             match topics.iter_mut().find(same) {
                 Some(topic) => topic.partition_data.push(data),
-                None => topics.push(TopicProduceData {
-                    name: if version >= TOPIC_ID_VERSION { Str::EMPTY } else { name.clone() },
-                    topic_id: if version >= TOPIC_ID_VERSION { topic_id } else { Default::default() },
-                    partition_data: vec![data],
-                    ..Default::default()
-                }),
+                None => {
+                    // What is written to stays of interest (`metadata.max.idle.ms` is about the others).
+                    self.shared.client.want_topics([name.as_str()], true);
+                    topics.push(TopicProduceData {
+                        name: if by_id { Str::EMPTY } else { name.clone() },
+                        topic_id,
+                        partition_data: vec![data],
+                        ..Default::default()
+                    });
+                }
             }
         }
         if let Some(e) = failed {
@@ -334,24 +344,10 @@ impl Sender {
             topic_data: topics,
             ..Default::default()
         };
-        if self.shared.acks == 0 {
-            return match connection.submit(&request, version, timeout, None) {
-                Ok(_) => {
-                    let mut state = self.shared.state.lock();
-                    let now = self.shared.client.io().clock.now();
-                    for outgoing in batches {
-                        let written = Answer::Written(Written { base_offset: None, log_append_time: None });
-                        state.accumulator.answer(outgoing, written, now, Duration::ZERO);
-                    }
-                    Ok(())
-                }
-                Err(e) => Err((batches, e)),
-            };
-        }
         let mut under_way = UnderWay { node: id, version, batches, events: self.to_self.clone() };
         self.nodes.entry(id).or_default().in_flight += 1;
         let reply: Reply = Box::new(move |frame| under_way.over(frame));
-        if let Err(e) = connection.submit(&request, version, timeout, Some(reply)) {
+        if let Err(e) = connection.submit(&request, version, timeout, self.shared.acks != 0, reply) {
             // The batches come back by themselves.
             tracing::debug!(node = %id, "produce: {e}");
         }
@@ -409,9 +405,9 @@ impl Sender {
                 }
             }
             Event::Added(partitions, result) => {
-                self.adding = false;
                 let mut state = self.shared.state.lock();
                 if let Some(t) = &mut state.transaction {
+                    t.adding = false;
                     match result {
                         Ok(()) => t.admitted.extend(partitions),
                         Err(e) => {
@@ -420,6 +416,8 @@ impl Sender {
                         }
                     }
                 }
+                drop(state);
+                self.shared.memory.notify_waiters();
             }
             Event::Answered(answered) => self.answered(*answered, now),
         }
@@ -431,12 +429,26 @@ impl Sender {
             n.in_flight = n.in_flight.saturating_sub(1);
         }
         let decoded = frame.and_then(|frame| {
+            if self.shared.acks == 0 {
+                return Ok(None);
+            }
             // The connection has checked that it is the answer to this request.
             let id = frame.first_chunk::<4>().map_or(-1, |b| i32::from_be_bytes(*b));
-            Link::response::<ProduceRequest>(frame, id, version)
+            Link::response::<ProduceRequest>(frame, id, version).map(Some)
         });
         let response = match decoded {
-            Ok(response) => response,
+            Ok(Some(response)) => response,
+            // That it was written to the connection is all that is ever known.
+            Ok(None) => {
+                let mut state = self.shared.state.lock();
+                for outgoing in batches {
+                    let sent = Answer::Written(Written { base_offset: None, log_append_time: None });
+                    state.accumulator.answer(outgoing, sent, now, Duration::ZERO);
+                }
+                drop(state);
+                self.shared.memory.notify_waiters();
+                return;
+            }
             Err(e) => {
                 let e = match e {
                     // Whether it was written is not known: it is sent again, under the same number.
@@ -462,14 +474,13 @@ impl Sender {
                 Some(Broker { id: NodeId(n.node_id), host: n.host.detached(), port, rack })
             })
             .collect();
-        let mut stale = false;
-        let mut hints: Vec<(Str, LeaderHint)> = Vec::new();
+        let (mut stale, mut any_news) = (false, false);
         {
             let mut state = self.shared.state.lock();
             for outgoing in batches {
                 let tp = outgoing.tp.clone();
                 let attempt = outgoing.batch.attempts.saturating_sub(1);
-                let found = find(&response, &self.cluster, &tp, version);
+                let found = find(&response, &outgoing, version);
                 let (answer, hinted) = match found {
                     Some(p) => (answer(p), hint(p)),
                     None => {
@@ -480,18 +491,17 @@ impl Sender {
                 if let (Answer::Refused(e), Some(t)) = (&answer, &mut state.transaction) {
                     t.note(e);
                 }
-                // Somebody who knows the new leader saves the wait for metadata.
-                let backoff = if hinted.is_some() { Duration::ZERO } else { self.shared.client.backoff(attempt) };
-                let out_of_date = state.accumulator.answer(outgoing, answer, now, backoff);
-                match hinted {
-                    Some(hint) if out_of_date => hints.push((tp.topic, hint)),
-                    _ => stale |= out_of_date,
-                }
+                // Somebody who knows the new leader saves the wait for metadata, if that is news.
+                let moved = matches!(&answer, Answer::Refused(e) if e.is_invalid_metadata());
+                let hint = hinted.filter(|_| moved);
+                let is_news = hint.is_some_and(|hint| self.shared.client.leader_hints(&tp.topic, &[hint], &nodes));
+                any_news |= is_news;
+                let backoff = if is_news { Duration::ZERO } else { self.shared.client.backoff(attempt) };
+                stale |= state.accumulator.answer(outgoing, answer, now, backoff);
             }
         }
         self.shared.memory.notify_waiters();
-        for (topic, hint) in hints {
-            self.shared.client.leader_hints(&topic, &[hint], &nodes);
+        if any_news {
             self.cluster = self.shared.client.cluster();
         }
         if stale {
@@ -500,17 +510,11 @@ impl Sender {
     }
 }
 
-fn find<'a>(
-    response: &'a ProduceResponse,
-    cluster: &Cluster,
-    tp: &TopicPartition,
-    version: i16,
-) -> Option<&'a PartitionProduceResponse> {
-    let id = cluster.topic(&tp.topic).map(|t| t.id);
+fn find<'a>(response: &'a ProduceResponse, sent: &Outgoing, version: i16) -> Option<&'a PartitionProduceResponse> {
+    let by_id = version >= TOPIC_ID_VERSION;
     let mut topics = response.responses.iter();
-    let topic =
-        topics.find(|t| if version >= TOPIC_ID_VERSION { Some(t.topic_id) == id } else { t.name == tp.topic })?;
-    topic.partition_responses.iter().find(|p| p.index == tp.partition)
+    let topic = topics.find(|t| if by_id { t.topic_id == sent.topic_id } else { t.name == sent.tp.topic })?;
+    topic.partition_responses.iter().find(|p| p.index == sent.tp.partition)
 }
 
 fn answer(p: &PartitionProduceResponse) -> Answer {

@@ -10,7 +10,7 @@ use super::accumulator::{Accumulator, NotTaken};
 use super::batch::{Callback, Delivery};
 use super::partitioner::{Choice, Partitioner, Sticky};
 use super::record::Record;
-use super::transactions::Transaction;
+use super::transactions::{Transaction, aborted};
 use crate::client::Client;
 use crate::cluster::{Cluster, Topic};
 use crate::error::Error;
@@ -98,6 +98,13 @@ impl State {
         written.take(topic, &mut self.accumulator);
     }
 
+    /// Why nothing of the transaction is to be sent any more, if it can only be aborted.
+    pub(super) fn lost(&self) -> Option<Error> {
+        let t = self.transaction.as_ref()?;
+        let failed = self.accumulator.failure().cloned().or_else(|| t.usable().err());
+        failed.or_else(|| t.completing.is_some_and(|committed| !committed).then(aborted))
+    }
+
     /// Takes a record. True if the sender is to be woken.
     pub(super) fn append(
         &mut self,
@@ -110,6 +117,9 @@ impl State {
         }
         if let Some(t) = &self.transaction {
             t.may_send().map_err(Waits::Never)?;
+            if let Some(e) = self.accumulator.failure() {
+                return Err(Waits::Never(e.clone()));
+            }
         }
         let Self { accumulator, topics, transaction, .. } = self;
         let Some(topic) = topics.get_mut(record.topic) else { return Err(Waits::ForTopic) };

@@ -6,6 +6,7 @@
 //! | ready | `begin_transaction` |
 //! | open | sending, `send_offsets_to_transaction`, `commit_transaction`, `abort_transaction` |
 //! | open, failed | `abort_transaction` only: a record or a call has failed |
+//! | completing | nothing is taken; `commit_transaction` again if its fate is not known |
 //! | fatal | nothing: another producer has taken the transactional id, or it isn't allowed |
 //!
 //! A cluster whose `transaction.version` is 2 takes a partition into the transaction by the produce request itself and
@@ -43,8 +44,14 @@ pub(super) struct Transaction {
     pub(super) implicit: bool,
     /// The partitions that the coordinator knows of.
     pub(super) admitted: BTreeSet<TopicPartition>,
+    /// The coordinator is being told of partitions.
+    pub(super) adding: bool,
     /// Something was sent.
     pub(super) touched: bool,
+    /// The coordinator may know of offsets.
+    has_offsets: bool,
+    /// It is being committed (true) or aborted.
+    pub(super) completing: Option<bool>,
     error: Option<Error>,
     fatal: bool,
 }
@@ -58,25 +65,37 @@ impl Transaction {
             is_open: false,
             implicit: false,
             admitted: BTreeSet::new(),
+            adding: false,
             touched: false,
+            has_offsets: false,
+            completing: None,
             error: None,
             fatal: false,
         }
     }
 
     pub(super) fn admits(&self, tp: &TopicPartition) -> bool {
-        self.implicit || self.admitted.contains(tp)
+        self.is_open && (self.implicit || self.admitted.contains(tp))
+    }
+
+    /// Whether the coordinator may have begun it, so that it has to be told of the end.
+    fn is_begun(&self) -> bool {
+        match self.implicit {
+            true => self.touched,
+            // What became of a call that failed isn't known.
+            false => !self.admitted.is_empty() || self.has_offsets || self.error.is_some(),
+        }
     }
 
     pub(super) fn may_send(&self) -> Result<(), Error> {
         self.usable()?;
-        if !self.is_open {
+        if !self.is_open || self.completing.is_some() {
             return Err(Error::Invalid("a transactional producer sends between begin and commit only".to_owned()));
         }
         Ok(())
     }
 
-    fn usable(&self) -> Result<(), Error> {
+    pub(super) fn usable(&self) -> Result<(), Error> {
         match &self.error {
             Some(e) => Err(e.clone()),
             None => Ok(()),
@@ -97,6 +116,11 @@ impl Transaction {
             self.fail(error.clone());
         }
     }
+}
+
+/// What becomes of the records of a transaction that is aborted before they are sent.
+pub(super) fn aborted() -> Error {
+    Error::Invalid("the transaction was aborted".to_owned())
 }
 
 fn is_fatal(error: &Error) -> bool {
@@ -211,12 +235,13 @@ impl Shared {
     /// Ends the open transaction.
     async fn end(&self, committed: bool) -> Result<(), Error> {
         let (id, implicit, _) = self.transactional_id()?;
-        let (touched, failed) = {
+        self.added().await;
+        let (begun, failed) = {
             let state = self.state.lock();
             let t = state.transaction.as_ref();
-            (t.is_some_and(|t| t.touched), t.is_some_and(|t| t.error.is_some()))
+            (t.is_some_and(Transaction::is_begun), t.is_some_and(|t| t.error.is_some()))
         };
-        if touched {
+        if begun {
             let (producer_id, producer_epoch) = self.identity()?;
             let request = EndTxnRequest {
                 transactional_id: id.clone(),
@@ -240,8 +265,9 @@ impl Shared {
                 state.accumulator.set_producer(ProducerId(r.producer_id), ProducerEpoch(r.producer_epoch));
             }
         }
-        if failed && !implicit {
-            // Numbers may have been lost with the batches that failed: a new epoch begins them anew.
+        if failed && !implicit || self.state.lock().accumulator.needs_epoch() {
+            // Numbers were lost with the batches that failed: a new epoch begins them anew. Under the old one a broker
+            // would take the next transaction's for repetitions.
             self.init().await?;
         }
         let mut state = self.state.lock();
@@ -249,10 +275,25 @@ impl Shared {
         if let Some(t) = &mut state.transaction {
             t.is_open = false;
             t.touched = false;
+            t.has_offsets = false;
+            t.completing = None;
             t.admitted.clear();
             t.error = None;
         }
         Ok(())
+    }
+
+    /// Waits until the coordinator isn't being told of partitions: they would be taken for the next transaction's.
+    async fn added(&self) {
+        loop {
+            let over = self.memory.notified();
+            tokio::pin!(over);
+            over.as_mut().enable();
+            if !self.state.lock().transaction.as_ref().is_some_and(|t| t.adding) {
+                return;
+            }
+            over.await;
+        }
     }
 }
 
@@ -313,6 +354,7 @@ impl Producer {
             if let Some(t) = &mut state.transaction {
                 t.may_send()?;
                 t.touched = true;
+                t.has_offsets = true;
             }
         }
         if !implicit {
@@ -368,13 +410,18 @@ impl Producer {
     /// If a record failed or the coordinator refuses: then nothing is committed and the transaction is to be aborted. If
     /// the coordinator doesn't answer in time, whether it is committed is not known: call it again, or close the producer.
     pub async fn commit_transaction(&self) -> Result<(), Error> {
-        self.in_transaction()?;
+        self.complete(true)?;
         self.flush().await;
-        let failure = self.shared().state.lock().accumulator.failure().cloned();
-        let result = match failure {
-            Some(e) => Err(e),
-            None => self.shared().end(true).await,
-        };
+        {
+            let mut state = self.shared().state.lock();
+            if let Some(e) = state.accumulator.failure().cloned() {
+                if let Some(t) = &mut state.transaction {
+                    t.fail(e.clone());
+                }
+                return Err(e);
+            }
+        }
+        let result = self.shared().end(true).await;
         self.remember(result)
     }
 
@@ -383,23 +430,28 @@ impl Producer {
     /// # Errors
     /// If the coordinator refuses or doesn't answer in time.
     pub async fn abort_transaction(&self) -> Result<(), Error> {
-        {
-            let mut state = self.shared().state.lock();
-            let t = state.transaction.as_ref();
-            if !t.is_some_and(|t| t.is_open) {
-                return Err(Error::Invalid("no transaction is open".to_owned()));
-            }
-            state.accumulator.abandon(&Error::Invalid("the transaction was aborted".to_owned()));
-        }
+        self.complete(false)?;
         self.flush().await;
         let result = self.shared().end(false).await;
         self.remember(result)
     }
 
-    fn in_transaction(&self) -> Result<(), Error> {
-        let state = self.shared().state.lock();
-        let t = state.transaction.as_ref();
-        t.ok_or_else(|| Error::Invalid("the producer has no transactional.id".to_owned()))?.may_send()
+    /// From now on nothing more is taken into the transaction.
+    fn complete(&self, committed: bool) -> Result<(), Error> {
+        let mut state = self.shared().state.lock();
+        let t = state.transaction.as_mut();
+        let t = t.ok_or_else(|| Error::Invalid("the producer has no transactional.id".to_owned()))?;
+        if committed {
+            t.usable()?;
+        }
+        if !t.is_open {
+            return Err(Error::Invalid("no transaction is open".to_owned()));
+        }
+        if committed && t.completing == Some(false) {
+            return Err(Error::Invalid("the transaction is being aborted".to_owned()));
+        }
+        t.completing = Some(committed);
+        Ok(())
     }
 
     /// A call that failed leaves a transaction that can only be aborted.

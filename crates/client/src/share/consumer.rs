@@ -19,7 +19,7 @@ use super::task::{self, Shared};
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::error::Error;
-use crate::group::{Polling, Waker};
+use crate::group::{Leaving, Polling, Waker};
 use crate::{Client, Result};
 
 /// Options that mean nothing in a share group, whose place is kept by the brokers.
@@ -163,6 +163,7 @@ impl ShareConsumer {
     /// If that takes longer than `default.api.timeout.ms`.
     pub async fn unsubscribe(&self) -> Result<()> {
         let deadline = self.shared.client.deadline(None);
+        let _leaving = Leaving::of(&self.shared);
         self.shared.change(|core, now| core.unsubscribe(now));
         self.until(deadline, "leaving the share group", |core| core.is.gone.then_some(())).await
     }

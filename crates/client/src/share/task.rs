@@ -83,7 +83,9 @@ fn start(shared: &Arc<Shared>, work: Work, running: &Running) {
             running.push(Box::pin(async move { Done::Named(group::names(&s.client, &ids).await) }))
         }
         Work::UpdateMetadata => s.client.request_update(),
-        Work::Hints(topic, hints, brokers) => s.client.leader_hints(&topic, &hints, &brokers),
+        Work::Hints(topic, hints, brokers) => {
+            s.client.leader_hints(&topic, &hints, &brokers);
+        }
     }
 }
 

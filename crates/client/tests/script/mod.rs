@@ -1,8 +1,10 @@
 //! Brokers of a few lines in virtual time: they serve ApiVersions and Metadata, and what a test says of the rest.
+#![allow(dead_code)]
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use logrun_io::disk::SimDisk;
@@ -10,7 +12,7 @@ use logrun_io::{Io, MemoryNet, Stream, TaskHandle};
 use logrun_model::Uuid;
 use logrun_net::FrameReader;
 use logrun_wire::frame::{RequestHeader, decode_request_header, encode_response};
-use logrun_wire::messages::api_versions_response::ApiVersion;
+use logrun_wire::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey};
 use logrun_wire::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -48,6 +50,12 @@ pub struct Cluster {
     pub io: Io,
     /// What Metadata says: nodes with their ports, and who leads.
     pub view: Arc<Mutex<(BTreeMap<i32, u16>, i32)>>,
+    /// The APIs that are served, in which versions. At first with names instead of ids, so that requests are easy to read.
+    pub served: Arc<Mutex<BTreeMap<i16, (i16, i16)>>>,
+    /// The cluster's features, finalised.
+    pub features: Arc<Mutex<BTreeMap<&'static str, i16>>>,
+    /// How long the answers of an API take.
+    pub delays: Arc<Mutex<BTreeMap<i16, Duration>>>,
     /// The nodes that tell clients to begin again (KIP-1102).
     pub rebootstrap: Arc<Mutex<Vec<i32>>>,
     handler: Arc<Handler>,
@@ -60,7 +68,20 @@ impl Cluster {
     /// `handler` answers everything but ApiVersions and Metadata; `None` is silence.
     pub fn new(handler: impl Fn(Asked) -> Option<Vec<Bytes>> + Send + Sync + 'static) -> Self {
         let io = Io::simulated(7, 1_735_689_600_000, Arc::new(SimDisk::new()), MemoryNet::new());
-        Self { io, view: Arc::default(), rebootstrap: Arc::default(), handler: Arc::new(handler) }
+        Self {
+            io,
+            view: Arc::default(),
+            served: Arc::new(Mutex::new(served())),
+            features: Arc::default(),
+            delays: Arc::default(),
+            rebootstrap: Arc::default(),
+            handler: Arc::new(handler),
+        }
+    }
+
+    /// Serves an API in these versions.
+    pub fn serves(&self, api: ApiKey, min: i16, max: i16) {
+        self.served.lock().expect("sound").insert(api.code(), (min, max));
     }
 
     /// Starts a node on a port; the metadata doesn't name it by that.
@@ -85,15 +106,42 @@ impl Cluster {
             let api = ApiKey::from_i16(header.request_api_key).expect("an API");
             let asked = Asked { node, api, header, body };
             let answer = match api {
-                ApiKey::ApiVersions => asked.answer(&versions()),
+                ApiKey::ApiVersions => asked.answer(&self.versions()),
                 ApiKey::Metadata => self.metadata(asked),
                 _ => (self.handler)(asked),
             };
+            let delay = self.delays.lock().expect("sound").get(&api.code()).copied();
+            if let Some(delay) = delay {
+                self.io.clock.sleep(delay).await;
+            }
             for segment in answer.into_iter().flatten() {
                 if stream.write_all(&segment).await.is_err() {
                     return;
                 }
             }
+        }
+    }
+
+    fn versions(&self) -> ApiVersionsResponse {
+        let served = self.served.lock().expect("sound");
+        let version = |(api_key, (min_version, max_version)): (&i16, &(i16, i16))| ApiVersion {
+            api_key: *api_key,
+            min_version: *min_version,
+            max_version: *max_version,
+            ..Default::default()
+        };
+        let features = self.features.lock().expect("sound");
+        let feature = |(name, level): (&&str, &i16)| FinalizedFeatureKey {
+            name: (*name).into(),
+            max_version_level: *level,
+            min_version_level: *level,
+            ..Default::default()
+        };
+        ApiVersionsResponse {
+            api_keys: served.iter().map(version).collect(),
+            finalized_features_epoch: 0,
+            finalized_features: features.iter().map(feature).collect(),
+            ..Default::default()
         }
     }
 
@@ -153,8 +201,7 @@ impl Listening {
     }
 }
 
-/// Names instead of ids, so that requests are easy to read.
-fn versions() -> ApiVersionsResponse {
+fn served() -> BTreeMap<i16, (i16, i16)> {
     let served = [
         (ApiKey::Produce, 3, 12),
         (ApiKey::Fetch, 4, 12),
@@ -164,11 +211,5 @@ fn versions() -> ApiVersionsResponse {
         (ApiKey::ListOffsets, 1, 8),
         (ApiKey::OffsetForLeaderEpoch, 2, 4),
     ];
-    let version = |(api, min_version, max_version): (ApiKey, i16, i16)| ApiVersion {
-        api_key: api.code(),
-        min_version,
-        max_version,
-        ..Default::default()
-    };
-    ApiVersionsResponse { api_keys: served.map(version).into(), ..Default::default() }
+    served.into_iter().map(|(api, min, max)| (api.code(), (min, max))).collect()
 }

@@ -41,6 +41,15 @@ pub(crate) struct Settings {
     pub assignors: Vec<Arc<dyn PartitionAssignor>>,
 }
 
+/// A commit that was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    /// Commits are numbered in the order in which they were decided.
+    pub number: u64,
+    /// Who the member was then. A later generation may not have the partitions.
+    pub identity: Identity,
+}
+
 /// What the consumer's task is to do.
 #[derive(Debug)]
 pub(crate) enum Work {
@@ -54,7 +63,7 @@ pub(crate) enum Work {
     List(BTreeMap<TopicPartition, u64>, BTreeMap<TopicPartition, TimestampMs>),
     /// Ask whether positions still exist.
     Validate(BTreeMap<TopicPartition, Position>),
-    Commit(u64, BTreeMap<TopicPartition, OffsetAndMetadata>),
+    Commit(Ticket, BTreeMap<TopicPartition, OffsetAndMetadata>),
     /// Divide, as soon as the topics' metadata is known.
     Assign {
         protocol: Str,
@@ -95,6 +104,8 @@ pub(crate) struct Core {
     pub is: Flags,
     /// How many wait for a position: each turn of the task may have brought it.
     pub awaiting: usize,
+    /// How many commits that nobody waits for have no fate.
+    pub open_commits: usize,
     /// Nobody will poll any more: there is nobody to be told of partitions.
     pub abandoned: bool,
     client: Client,
@@ -138,6 +149,7 @@ impl Core {
             errors: VecDeque::new(),
             is: Flags::default(),
             awaiting: 0,
+            open_commits: 0,
             abandoned: false,
             cluster: client.cluster(),
             client,
@@ -173,7 +185,7 @@ impl Core {
             || self.subscription.iter().any(|(_, p)| p.place == Place::Missing)
             || !self.callbacks.is_empty()
             || self.is.woken
-            || self.is.gone
+            || (self.is.gone && self.is.leaving > 0)
             || self.fetcher.buffer.any(|f| self.can_be_taken(f))
     }
 
@@ -186,9 +198,23 @@ impl Core {
 
     /// Who the member is, for commits.
     pub fn identity(&self) -> Identity {
-        let outside = Identity { member_id: MemberId::EMPTY, generation: GenerationId::NONE };
-        let managed = self.subscription.is_group_managed() || self.is.closing;
-        self.membership.as_ref().filter(|_| managed).map_or(outside, Membership::identity)
+        let inside = self.membership.as_ref().filter(|_| self.subscription.wanted != Wanted::Partitions);
+        let inside = inside.map(Membership::identity).filter(|i| i.generation.is_some());
+        inside.unwrap_or(Identity { member_id: MemberId::EMPTY, generation: GenerationId::NONE })
+    }
+
+    /// Who commits now. Kafka's `CommitFailedException`.
+    ///
+    /// # Errors
+    /// If the consumer should be a member and is none: the group may have given its partitions to another, and would take
+    /// a commit of nobody while it has no members.
+    pub fn committer(&self) -> Result<Identity, Error> {
+        let identity = self.identity();
+        if self.subscription.is_group_managed() && !identity.generation.is_some() {
+            let message = "the consumer is not a member of its group now, so it can't commit".into();
+            return Err(Error::Broker { code: ErrorCode::UnknownMemberId, message: Some(message) });
+        }
+        Ok(identity)
     }
 
     /// Gives an event to the membership and puts its effects into force.
@@ -261,17 +287,22 @@ impl Core {
         self.auto_commit_due = Some(now.plus_ms(interval_ms.into()));
         let rebalancing = self.membership.as_ref().is_some_and(Membership::is_rebalancing);
         let offsets = self.consumed();
-        if !(offsets.is_empty() || rebalancing && self.subscription.is_group_managed()) {
+        if !(offsets.is_empty() || rebalancing && self.subscription.is_group_managed())
+            && let Ok(ticket) = self.ticket()
+        {
             self.auto_committing = true;
-            let ticket = self.ticket();
             self.work.push(Work::Commit(ticket, offsets));
         }
     }
 
-    /// Numbers commits in the order in which they were decided.
-    pub fn ticket(&mut self) -> u64 {
+    /// Decides a commit.
+    ///
+    /// # Errors
+    /// As [`Self::committer`].
+    pub fn ticket(&mut self) -> Result<Ticket, Error> {
+        let identity = self.committer()?;
         self.last_ticket += 1;
-        self.last_ticket
+        Ok(Ticket { number: self.last_ticket, identity })
     }
 
     /// What was given out, for a commit.
@@ -319,6 +350,7 @@ impl Core {
     /// Has these partitions without a group's help.
     pub fn assign(&mut self, partitions: &BTreeSet<TopicPartition>) {
         self.subscription.wanted = Wanted::Partitions;
+        self.is.gone = false;
         self.subscription.assign(partitions);
         self.want(partitions.iter().map(|tp| &*tp.topic));
         self.drop_stale();
@@ -452,7 +484,8 @@ impl Core {
             _ => None,
         });
         let commit = self.auto_commit_due.filter(|_| self.is.polling && !self.auto_committing);
-        let metadata = self.metadata.next_deadline(self.missing || self.missing_leader);
+        let missing = (self.missing || self.missing_leader) && !self.is.closing;
+        let metadata = self.metadata.next_deadline(missing);
         member
             .into_iter()
             .chain(commit)

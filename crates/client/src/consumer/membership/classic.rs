@@ -582,6 +582,9 @@ impl Classic {
     fn leave(&mut self, operation: GroupMembershipOperation, effects: &mut Vec<Effect>) {
         self.wish = Wish::default();
         self.rejoin = None;
+        // What is under way must not bring the member back.
+        self.awaited = 0;
+        self.life = self.next_number;
         self.state = State::Leaving(operation);
         if self.calling > 0 {
             // The call that is under way comes first; what is left is given up with it.

@@ -101,7 +101,7 @@ impl Modern {
     }
 
     pub fn identity(&self) -> Identity {
-        let inside = self.state == State::Member && self.epoch > 0;
+        let inside = matches!(self.state, State::Member | State::Leaving(_)) && self.epoch > 0;
         let generation = if inside { GenerationId(self.epoch) } else { GenerationId::NONE };
         Identity { member_id: if inside { self.member_id.clone() } else { MemberId::EMPTY }, generation }
     }
@@ -251,13 +251,17 @@ impl Modern {
         result: Result<ConsumerGroupHeartbeatResponse, Error>,
         effects: &mut Vec<Effect>,
     ) {
-        let response = match result.and_then(|r| crate::check(r.error_code, r.error_message.as_ref()).map(|()| r)) {
-            Ok(r) => r,
-            Err(e) => return self.refused(now, e, effects),
+        let checked = result.and_then(|r| crate::check(r.error_code, r.error_message.as_ref()).map(|()| r));
+        let response = match (checked, self.state) {
+            (Ok(r), State::Member) => r,
+            (Err(e), State::Member) => return self.refused(now, e, effects),
+            // It leaves, whatever is said; only by its last epoch it can still commit.
+            (Ok(r), State::Leaving(_)) if self.epoch >= JOIN_EPOCH => {
+                self.epoch = r.member_epoch;
+                return;
+            }
+            _ => return,
         };
-        if self.state != State::Member {
-            return;
-        }
         if let Some(id) = &response.member_id {
             self.member_id = id.detached();
         }

@@ -202,7 +202,7 @@ impl Core {
         }
         drop(offsets);
         if !runs.is_empty() {
-            self.pend(source.clone(), Pending { runs, ..Pending::default() });
+            self.pend(source.clone(), Pending { unseen: runs, ..Pending::default() });
         }
         self.fetched.extend(parts.into_iter().map(|part| (source.clone(), Arc::new(part))));
     }
@@ -251,4 +251,58 @@ fn read(
         }
     }
     (position.offset, result)
+}
+
+#[cfg(test)]
+mod tests {
+    use logrun_config::ClientKind;
+    use logrun_io::{Io, Random};
+
+    use super::*;
+    use crate::backoff::Backoff;
+    use crate::share::core::Settings;
+    use crate::share::core::settling::runs;
+    use crate::share::membership::{self, Member};
+    use crate::share::session;
+    use crate::{Client, Config};
+
+    #[tokio::test]
+    async fn what_was_never_given_out_takes_no_room_however_long_a_broker_says_it_is() {
+        let client = Client::new(Io::real(), &Config::new("127.0.0.1:1"), ClientKind::Consumer).unwrap();
+        let session = session::Settings {
+            group_id: "g".into(),
+            max_wait_ms: 500,
+            min_bytes: 1,
+            max_bytes: 1 << 20,
+            max_records: 500,
+            acquire_mode: 0,
+        };
+        let settings = Settings {
+            session,
+            max_poll_records: 500,
+            check_crcs: true,
+            explicit: false,
+            allow_auto_create_topics: false,
+        };
+        let membership = membership::Settings {
+            group_id: "g".into(),
+            rack_id: None,
+            max_poll_interval_ms: 60_000,
+            backoff: Backoff::new(100, 1000),
+        };
+        let mut core = Core::new(client, settings, Member::new(membership, Random::from_seed(1)));
+        core.tells = true;
+        let source = Source { tp: TopicPartition::new("t", 0), node: NodeId(1), topic_id: Uuid::ONE };
+        let all =
+            AcquiredRecords { first_offset: 0, last_offset: i64::MAX - 1, delivery_count: 1, ..Default::default() };
+        core.acquired(source.clone(), PartitionData { acquired_records: vec![all], ..Default::default() });
+        let pending = std::mem::take(&mut core.nodes.get_mut(&NodeId(1)).unwrap().pending);
+        // It is released.
+        let sent = runs(&pending);
+        assert_eq!(sent[&source.id()].iter().collect::<Vec<_>>(), [(0, i64::MAX - 1, 2)]);
+        for (source, pending) in pending {
+            core.settle(source, pending, Ok(()));
+        }
+        assert_eq!(core.settled, []);
+    }
 }

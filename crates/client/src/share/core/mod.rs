@@ -240,7 +240,7 @@ impl Core {
     pub fn has_news(&self) -> bool {
         !self.errors.is_empty()
             || self.is.woken
-            || self.is.gone
+            || (self.is.gone && self.is.leaving > 0)
             || !self.fetched.is_empty()
             || !self.renewed.is_empty()
             || self.commits.values().any(|c| c.open == 0)
@@ -351,7 +351,7 @@ impl Core {
     /// When there is something to do without anything happening.
     pub fn next_deadline(&self, now: Monotonic) -> Option<Monotonic> {
         let nodes = self.nodes.values().map(|n| n.not_before).filter(|at| *at > now);
-        let metadata = self.metadata.next_deadline(self.missing_leader);
+        let metadata = self.metadata.next_deadline(self.missing_leader && !self.is.closing);
         self.member.next_deadline().into_iter().chain(nodes).chain(metadata).min()
     }
 

@@ -38,7 +38,10 @@ pub(super) struct Held {
 /// Acknowledgements of one source, and who waits for them.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
+    /// Of records that the application had.
     pub(super) runs: Runs,
+    /// Of what it never had: gaps, and what can't be read. As long as the broker says, so never taken apart.
+    pub(super) unseen: Runs,
     /// Numbers of commits.
     pub(super) commits: BTreeSet<u64>,
     /// Records that are to be given out again, once renewed.
@@ -109,6 +112,7 @@ impl Core {
         let node = self.nodes.entry(source.node).or_insert_with(Node::new);
         let pending = node.pending.entry(source).or_default();
         pending.runs.extend(more.runs);
+        pending.unseen.extend(more.unseen);
         pending.renewing.extend(more.renewing);
         // Two entries of one commit have become one.
         for commit in more.commits {
@@ -155,8 +159,8 @@ impl Core {
         if result.is_ok() {
             self.renewed.extend(pending.renewing.into_iter().map(|part| (source.clone(), Arc::new(part))));
         }
-        let offsets = pending.runs.offsets();
-        if self.tells && !offsets.is_empty() {
+        if self.tells && !pending.runs.is_empty() {
+            let offsets = pending.runs.offsets();
             self.settled.push(Acknowledged { topic_partition: source.tp, offsets, result });
         }
     }
@@ -169,7 +173,12 @@ impl Core {
 }
 
 pub(super) fn runs(pending: &BTreeMap<Source, Pending>) -> BTreeMap<Id, Runs> {
-    pending.iter().map(|(source, p)| (source.id(), p.runs.clone())).collect()
+    let all = |p: &Pending| {
+        let mut runs = p.runs.clone();
+        runs.extend(p.unseen.clone());
+        runs
+    };
+    pending.iter().map(|(source, p)| (source.id(), all(p))).collect()
 }
 
 pub(super) fn source_of(under_way: &BTreeMap<Source, Pending>, id: Id) -> Option<Source> {
