@@ -26,10 +26,10 @@ impl Log {
         self.write_epochs()?;
         let mut written = Vec::new();
         let first = self.floor(self.recovery_point);
-        for s in self.segments.range(first..).map(|(_, s)| s) {
-            s.shared.persist_indexes(&mut written)?;
-        }
+        let persisted = self.segments.range(first..).try_for_each(|(_, s)| s.shared.persist_indexes(&mut written));
+        // Those before the one that failed, too.
         self.unsynced_files.extend(written);
+        persisted?;
         if self.wants_snapshot() {
             self.take_snapshot()?;
         }

@@ -114,6 +114,8 @@ pub async fn create(link: &mut Link, name: &Str, partitions: i32, configs: &[(&s
             }
             Err(Lost)
         }
+        // A broker that is being stopped is fenced, and there is no other.
+        ErrorCode::InvalidReplicationFactor if !phase.calm.get() => Err(Lost),
         e if is_not_ready(e) || is_disk_trouble(e) => Err(Lost),
         e => {
             phase.fail(Violation::new("errors", format!("CreateTopics of {name}: {e}")));
