@@ -60,7 +60,7 @@ support::on_both!(finds_nodes_leaders_and_coordinators, |broker| async move {
     for r in futures_util::future::join_all(calls).await {
         r.expect("metadata");
     }
-    let e = client.topic("no-such-topic", false, Some(Duration::from_millis(300))).await.unwrap_err();
+    let e = client.topic("no-such-topic", false, Some(Duration::from_secs(2))).await.unwrap_err();
     assert!(
         matches!(&e, Error::TimedOut { last: Some(l), .. } if l.code() == Some(ErrorCode::UnknownTopicOrPartition)),
         "{e}"
