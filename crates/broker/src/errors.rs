@@ -87,7 +87,9 @@ impl From<AppendPlanError> for Failure {
             AppendPlanError::Producer(p) => match p {
                 ProducerStateError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
                 ProducerStateError::OutOfOrderSequenceNumber { .. } => ErrorCode::OutOfOrderSequenceNumber,
-                ProducerStateError::InvalidTxnState { .. } => ErrorCode::InvalidTxnState,
+                ProducerStateError::InvalidTxnState { .. } | ProducerStateError::NoOngoingTransaction { .. } => {
+                    ErrorCode::InvalidTxnState
+                }
                 ProducerStateError::TransactionCoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
             },
             AppendPlanError::UnexpectedAppendOffset { .. } | AppendPlanError::OffsetsOutOfOrder { .. } => {

@@ -11,6 +11,7 @@
 //! | batch, newer epoch | any | sequence 0, or OUT_OF_ORDER_SEQUENCE_NUMBER |
 //! | batch, same epoch | known | next sequence (wrapping), or OUT_OF_ORDER_SEQUENCE_NUMBER |
 //! | batch | unknown producer | any sequence: its records may have been deleted |
+//! | transactional batch of a client | no transaction of that epoch | INVALID_TXN_STATE: no coordinator has vouched for it |
 //! | transactional batch | no transaction | a transaction begins at its base offset |
 //! | batch outside a transaction | transaction | INVALID_TXN_STATE |
 //! | marker | transaction | it ends; unstable until the high watermark passes the marker |
@@ -32,7 +33,8 @@ use crate::producer_snapshot::{CorruptSnapshot, decode_snapshot, encode_snapshot
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct TransactionVersion(pub i16);
 
-/// Why a batch of a producer can't be appended; each is Kafka's error of the same name.
+/// Why a batch of a producer can't be appended; each is Kafka's error of the same name, but for
+/// [`Self::NoOngoingTransaction`], which is INVALID_TXN_STATE too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ProducerStateError {
     #[error("producer {producer_id} has epoch {epoch}, and epoch {current} has been seen")]
@@ -41,6 +43,8 @@ pub enum ProducerStateError {
     OutOfOrderSequenceNumber { producer_id: ProducerId, epoch: ProducerEpoch, sequence: Sequence, last: Sequence },
     #[error("producer {producer_id} wrote outside its ongoing transaction")]
     InvalidTxnState { producer_id: ProducerId },
+    #[error("producer {producer_id} wrote to a transaction that is not known to be ongoing")]
+    NoOngoingTransaction { producer_id: ProducerId },
     #[error(
         "the coordinator of producer {producer_id} has epoch {coordinator_epoch}, and epoch {current} has been seen"
     )]
@@ -338,6 +342,12 @@ fn prepare_data(e: &mut ProducerStateEntry, h: &BatchHeader, origin: AppendOrigi
         return Err(stale_epoch(e, h));
     }
     if origin == AppendOrigin::Client {
+        // Only a transaction that a coordinator knows will ever end, and until then nothing behind it is stable (KIP-890).
+        // What Kafka has begun in these files may go on, and ends when they are Kafka's again.
+        let ongoing = e.current_txn_first_offset.is_some() && h.producer_epoch == e.producer_epoch;
+        if h.is_transactional() && !ongoing {
+            return Err(ProducerStateError::NoOngoingTransaction { producer_id: e.producer_id });
+        }
         check_sequence(e, h)?;
     }
     if origin != AppendOrigin::Replication && e.current_txn_first_offset.is_some() && !h.is_transactional() {

@@ -34,6 +34,13 @@ impl Log {
         Ok((prepared, self.producers.update(update)))
     }
 
+    /// The first batch of a transaction, which a client may not write here: as Kafka's files have it.
+    fn begin(&mut self, id: i64, epoch: i16, sequence: i32, records: i32) {
+        let origin = std::mem::replace(&mut self.origin, AppendOrigin::Replication);
+        assert_eq!(self.data(id, epoch, sequence, records, true), Ok(Prepared::New));
+        self.origin = origin;
+    }
+
     fn data(
         &mut self,
         id: i64,
@@ -71,6 +78,10 @@ impl Log {
         self.origin = origin;
         result
     }
+}
+
+fn not_ongoing<T>(r: Result<T, ProducerStateError>) -> bool {
+    matches!(r, Err(ProducerStateError::NoOngoingTransaction { .. }))
 }
 
 fn out_of_order<T>(r: Result<T, ProducerStateError>) -> bool {
@@ -124,11 +135,30 @@ fn epochs_fence() {
     assert!(matches!(l.data(7, 0, -1, 1, false), Err(ProducerStateError::InvalidProducerEpoch { .. })));
 }
 
+/// A client could hold back what is stable for ever with a single batch.
+#[test]
+fn a_client_begins_no_transaction() {
+    let mut l = Log::new();
+    assert!(not_ongoing(l.data(7, 0, 0, 1, true)));
+    // Before the sequence is looked at, and behind the epoch.
+    l.data(7, 3, 0, 1, false).unwrap();
+    assert!(not_ongoing(l.data(7, 3, 9, 1, true)));
+    assert!(matches!(l.data(7, 2, 0, 1, true), Err(ProducerStateError::InvalidProducerEpoch { .. })));
+    assert_eq!((l.producers.first_unstable_offset(), l.end), (None, 1));
+    // What Kafka has begun goes on until its end, in its epoch.
+    l.begin(7, 3, 1, 1);
+    assert_eq!(l.data(7, 3, 2, 1, true), Ok(Prepared::New));
+    assert!(not_ongoing(l.data(7, 4, 0, 1, true)));
+    l.marker(7, 3, 1, true, 0).unwrap();
+    assert!(not_ongoing(l.data(7, 3, 3, 1, true)));
+    assert_eq!(l.data(7, 3, 3, 1, false), Ok(Prepared::New));
+}
+
 #[test]
 fn transactions_hold_back_what_is_stable() {
     let mut l = Log::new();
-    l.data(7, 0, 0, 2, true).unwrap();
-    l.data(8, 0, 0, 3, true).unwrap();
+    l.begin(7, 0, 0, 2);
+    l.begin(8, 0, 0, 3);
     l.data(7, 0, 2, 1, true).unwrap();
     assert!(l.producers.has_ongoing_transaction(ID, ProducerEpoch(0)));
     assert_eq!(l.producers.first_unstable_offset(), Some(Offset(0)));
@@ -163,19 +193,21 @@ fn transactions_hold_back_what_is_stable() {
 #[test]
 fn markers_are_fenced() {
     let mut l = Log::new();
-    l.data(7, 5, 0, 1, true).unwrap();
+    l.begin(7, 5, 0, 1);
     assert!(matches!(l.marker(7, 4, 3, true, 0), Err(ProducerStateError::InvalidProducerEpoch { .. })));
     // From version 2 on a marker has an epoch of its own.
     assert!(matches!(l.marker(7, 5, 3, true, 2), Err(ProducerStateError::InvalidProducerEpoch { .. })));
     assert_eq!(l.marker(7, 6, 3, true, 2).unwrap().len(), 1);
     assert_eq!(l.marker(7, 6, 3, true, 2), Ok(vec![]));
     assert!(matches!(l.marker(7, 7, 2, true, 2), Err(ProducerStateError::TransactionCoordinatorFenced { .. })));
-    assert_eq!(l.data(7, 6, 0, 1, true), Ok(Prepared::New));
+    l.begin(7, 6, 0, 1);
 }
 
 #[test]
 fn batches_of_one_append_see_each_other() {
-    let p = ProducerStateManager::new(Offset(0), 1000);
+    let mut l = Log::new();
+    l.begin(7, 0, 0, 1);
+    let p = l.producers;
     let mut update = ProducerUpdate::default();
     let header = |base: i64, sequence: i32| {
         let mut b = BatchBuilder::new(Compression::NONE)
@@ -188,21 +220,21 @@ fn batches_of_one_append_see_each_other() {
     let version = TransactionVersion(0);
     let mut prepare =
         |h: BatchHeader| p.prepare(&mut update, &h, None, AppendOrigin::Client, version).map(|p| p == Prepared::New);
-    assert_eq!(prepare(header(0, 0)), Ok(true));
     assert_eq!(prepare(header(1, 1)), Ok(true));
-    assert_eq!(prepare(header(2, 1)), Ok(false));
-    assert!(out_of_order(prepare(header(2, 5))));
+    assert_eq!(prepare(header(2, 2)), Ok(true));
+    assert_eq!(prepare(header(3, 2)), Ok(false));
+    assert!(out_of_order(prepare(header(3, 5))));
     let mut p = p;
     p.update(update);
     assert_eq!(p.first_unstable_offset(), Some(Offset(0)));
-    assert_eq!(p.map_end_offset(), Offset(2));
+    assert_eq!(p.map_end_offset(), Offset(3));
 }
 
 #[test]
 fn producers_expire_unless_in_a_transaction() {
     let mut l = Log::new();
     l.data(7, 0, 0, 1, false).unwrap();
-    l.data(8, 0, 0, 1, true).unwrap();
+    l.begin(8, 0, 0, 1);
     assert_eq!(l.producers.remove_expired_producers(TimestampMs(1099)), 0);
     assert_eq!(l.producers.remove_expired_producers(TimestampMs(1101)), 1);
     assert!(l.producers.entry(ID).is_none());
@@ -267,7 +299,14 @@ proptest! {
                 Op::Data { id, skip, records, txn } => {
                     let sequence = (next[id as usize] + skip).max(0);
                     let known = l.producers.entry(ProducerId(id)).is_some();
-                    let result = l.data(id, 0, sequence, records, txn);
+                    let mut result = l.data(id, 0, sequence, records, txn);
+                    if not_ongoing(result) {
+                        if known && sequence != next[id as usize] {
+                            continue;
+                        }
+                        l.begin(id, 0, sequence, records);
+                        result = Ok(Prepared::New);
+                    }
                     if sequence != next[id as usize] && known {
                         prop_assert!(result != Ok(Prepared::New));
                     }
