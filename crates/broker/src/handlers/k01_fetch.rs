@@ -93,14 +93,11 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Fet
 fn wanted(request: &FetchRequest, by_id: bool) -> Vec<FetchPartition> {
     let mut out = Vec::with_capacity(request.topics.iter().map(|t| t.partitions.len()).sum());
     for topic in &request.topics {
+        // A session outlives its requests: it must not keep their frames alive.
+        let name = if by_id { Str::EMPTY } else { topic.topic.detached() };
         for p in &topic.partitions {
             out.push(FetchPartition {
-                key: PartitionKey {
-                    topic_id: topic.topic_id,
-                    // A session outlives its requests: it must not keep their frames alive.
-                    topic: if by_id { Str::EMPTY } else { topic.topic.detached() },
-                    partition: p.partition,
-                },
+                key: PartitionKey { topic_id: topic.topic_id, topic: name.clone(), partition: p.partition },
                 fetch_offset: Offset(p.fetch_offset),
                 log_start_offset: Offset(p.log_start_offset),
                 max_bytes: p.partition_max_bytes,
@@ -316,5 +313,24 @@ fn partition_data(wanted: &FetchPartition, look: Look) -> (PartitionData, Partit
             debug_assert!(failure.code != ErrorCode::None);
             (data, state)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use logrun_wire::messages::fetch_request::{FetchPartition, FetchTopic};
+
+    use super::*;
+
+    /// A name of 249 bytes was copied for each of its partitions, which are 30 bytes in a request.
+    #[test]
+    fn a_topics_name_is_copied_once() {
+        let name = Str::from("t".repeat(249));
+        let partitions = (0..3).map(|partition| FetchPartition { partition, ..Default::default() }).collect();
+        let topics = vec![FetchTopic { topic: name.clone(), partitions, ..Default::default() }];
+        let request = FetchRequest { topics, ..Default::default() };
+        let names: Vec<Str> = wanted(&request, false).into_iter().map(|p| p.key.topic).collect();
+        assert!(names.len() == 3 && names.iter().all(|n| *n == name && n.as_ptr() == names[0].as_ptr()));
+        assert_ne!(names[0].as_ptr(), name.as_ptr(), "the frame is kept alive");
     }
 }
