@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use logrun_model::{TimestampMs, TopicIdPartition};
+use logrun_model::TopicIdPartition;
 use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::oneshot;
 
@@ -160,8 +160,14 @@ impl Partitions {
     }
 
     /// Whoever was told to open or close the partition has come to another end.
-    pub fn settled(&self, id: TopicIdPartition, hosted: Hosted) {
-        self.put(&mut self.map.write(), id, Some(hosted));
+    pub fn settled(&self, id: TopicIdPartition, mut hosted: Hosted) {
+        let mut map = self.map.write();
+        if let (Hosted::Closed(rest), Some(Hosted::Busy(busy))) = (&mut hosted, map.get(&id))
+            && busy.changed
+        {
+            rest.settings_changed();
+        }
+        self.put(&mut map, id, Some(hosted));
     }
 
     /// Takes the partition out, to be closed, if nobody else holds it, nobody has used it since `unused_since_ms`, and
@@ -194,8 +200,7 @@ impl Partitions {
                 Changed::Later
             }
             Some(Hosted::Closed(rest)) => {
-                rest.retained_until = TimestampMs(0);
-                rest.compacted = false;
+                rest.settings_changed();
                 Changed::Closed
             }
             Some(Hosted::Offline(_)) => Changed::Later,

@@ -43,6 +43,12 @@ impl AtRest {
         size: Some(0),
         retained_until: TimestampMs(i64::MAX),
     };
+
+    /// What was found under other settings is worth nothing: retention and compaction look at the log again.
+    pub(super) fn settings_changed(&mut self) {
+        self.retained_until = TimestampMs(0);
+        self.compacted = false;
+    }
 }
 
 impl Partition {

@@ -103,6 +103,31 @@ fn open(env: &LogEnv, path: &str, settings: &Settings) -> Log {
     log
 }
 
+/// What is known of the one partition, which is not open.
+fn at_rest(partitions: &Partitions) -> AtRest {
+    match &partitions.all()[..] {
+        [(_, Known::AtRest(rest))] => *rest,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Its log was closed under the old settings: nobody would have looked at it again.
+#[test]
+fn settings_that_change_while_a_log_is_being_closed_hold_for_it() {
+    let id = TopicIdPartition { topic_id: Uuid([7; 16]), partition: 0 };
+    let (clean, stale) = (AtRest::NEW, AtRest { compacted: false, retained_until: TimestampMs(0), ..AtRest::NEW });
+    for (changes, expected) in [(false, clean), (true, stale)] {
+        let partitions = Partitions::default();
+        partitions.insert(id, Hosted::Closed(clean));
+        assert!(matches!(partitions.want(id), Wanted::Open(_)));
+        if changes {
+            assert!(matches!(partitions.changed(id), Changed::Later));
+        }
+        partitions.settled(id, Hosted::Closed(clean));
+        assert_eq!(at_rest(&partitions), expected);
+    }
+}
+
 async fn outcome(appended: Appended) -> Result<(), NotReplicated> {
     match appended.commit {
         Some(commit) => commit.await.unwrap(),
