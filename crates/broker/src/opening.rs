@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use logrun_log::LogError;
 use logrun_model::{PartitionIndex, TopicIdPartition, TopicPartition};
 use logrun_wire::ErrorCode;
 use parking_lot::Mutex;
@@ -141,11 +142,11 @@ impl Broker {
     }
 
     /// Opens a closed partition, does `work`, and closes it again unless somebody has asked for it meanwhile. Waits for
-    /// the disk. Returns whether all went well; what did not is logged.
-    pub(crate) fn visit<E: std::fmt::Display>(
+    /// the disk. Returns whether all went well; what did not is logged, and the directory hears of it if it will not pass.
+    pub(crate) fn visit(
         self: &Arc<Self>,
         id: TopicIdPartition,
-        work: impl FnOnce(&Partition) -> Result<(), E>,
+        work: impl FnOnce(&Partition) -> Result<(), LogError>,
     ) -> bool {
         // Whoever is at work on it does what is needed.
         let Wanted::Open(rest) = self.partitions().want(id) else { return true };
@@ -153,6 +154,9 @@ impl Broker {
         let done = work(&partition);
         if let Err(e) = &done {
             error!(partition = %partition.name, "a closed log could not be looked after: {e}");
+            if !e.is_retriable() {
+                partition.directory().saw(e);
+            }
         }
         drop(partition);
         self.rest(id, NEVER) && done.is_ok()

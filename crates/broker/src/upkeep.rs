@@ -117,6 +117,7 @@ impl Broker {
         let now = self.now();
         for partition in self.partitions().all_online() {
             if let Err(e) = partition.remove_due_files(now) {
+                partition.directory().saw(&e);
                 error!(partition = %partition.name, "files of deleted segments can't be removed: {e}");
             }
         }
@@ -129,7 +130,6 @@ impl Broker {
             if partition.is_flush_due(now)
                 && let Err(e) = partition.flush()
             {
-                partition.directory().saw(&e);
                 error!(partition = %partition.name, "a flush failed: {e}");
             }
         }

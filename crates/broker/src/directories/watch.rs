@@ -96,6 +96,10 @@ impl Broker {
             if Arc::ptr_eq(partition.directory().room(), room)
                 && let Err(e) = partition.clean_up_at_once(now)
             {
+                // That there is no room is why we are here.
+                if !e.is_retriable() {
+                    partition.directory().saw(&e);
+                }
                 warn!(partition = %partition.name, "old segments can't be deleted: {e}");
             }
         }

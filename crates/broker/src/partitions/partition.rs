@@ -286,28 +286,32 @@ impl Partition {
         let partition = self.clone();
         self.io.tasks.spawn(async move {
             let tasks = partition.io.tasks;
-            if let Err(e) = tasks.blocking(move || partition.flush()).await {
-                error!("a flush failed: {e}");
-            }
+            let flush = move || {
+                if let Err(e) = partition.flush() {
+                    error!(partition = %partition.name, "a flush failed: {e}");
+                }
+            };
+            tasks.blocking(flush).await;
         });
     }
 
-    /// Brings everything so far to the device. The lock is not held while the device works.
+    /// Brings everything so far to the device. The lock is not held while the device works. The directory in which the log
+    /// lay when it began is told of a failure: what a device has refused once, it may say to have the next time.
     pub fn flush(&self) -> Result<(), LogError> {
         let now = self.io.clock.read();
         let (plan, directory, generation) = {
             let mut state = self.state.lock();
-            let Some(plan) = state.log.plan_flush(now)? else { return Ok(()) };
-            (plan, self.directory(), state.log_generation)
+            let directory = self.directory();
+            let Some(plan) = state.log.plan_flush(now).inspect_err(|e| directory.saw(e))? else { return Ok(()) };
+            (plan, directory, state.log_generation)
         };
-        let flushed = plan.run();
+        let flushed = plan.run().inspect_err(|e| directory.saw(e));
         let mut state = self.state.lock();
         if state.log_generation != generation {
             // The log that took this one's place had all of it on the device when it did.
-            let _ = flushed.inspect_err(|e| directory.saw(e));
             return Ok(());
         }
-        state.log.finish_flush(flushed?)
+        state.log.finish_flush(flushed?).inspect_err(|e| directory.saw(e))
     }
 
     /// Whether `flush.ms` asks for a flush.

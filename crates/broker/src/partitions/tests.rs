@@ -32,7 +32,11 @@ struct World {
 }
 
 fn settings(durability: &str) -> Arc<Settings> {
-    let overrides = [("logrun.durability".into(), durability.into())].into_iter().collect();
+    settings_of([("logrun.durability", durability)])
+}
+
+fn settings_of<const N: usize>(overrides: [(&str, &str); N]) -> Arc<Settings> {
+    let overrides = overrides.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
     let topic = TopicConfig::resolve(&BrokerSettings::default(), &overrides).unwrap();
     Arc::new(Settings::new(&topic, 30_000, 86_400_000))
 }
@@ -207,6 +211,38 @@ async fn what_fails_in_a_directory_that_the_log_has_left_is_no_failure_of_its_ne
         assert_eq!(outcome(world.append(1, LARGE, Acks::All)).await, Ok(()));
     }
     assert!(failed > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_that_fails_takes_the_directory_offline() {
+    let world = World::new("write");
+    assert_eq!(outcome(world.append(0, LARGE, Acks::All)).await, Ok(()));
+    world.disk.set_capacity(Some(world.disk.used()));
+    assert!(world.partition.flush().is_err_and(|e| e.is_retriable()));
+    assert!(world.partition.directory().is_online());
+    world.disk.set_capacity(None);
+    world.disk.break_dir("/a");
+    assert!(world.partition.flush().is_err_and(|e| e.is_storage_failure()));
+    assert!(!world.partition.directory().is_online());
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_does_the_one_that_follows_a_new_segment() {
+    let world = World::new("write");
+    let now = world.env.io.clock.read();
+    world.partition.configure(now, settings_of([("logrun.durability", "write"), ("segment.bytes", "1048576")]));
+    assert_eq!(outcome(world.append(0, 1_000_000, Acks::All)).await, Ok(()));
+    let segments = || world.disk.list(Path::new("/a/t-0")).unwrap().iter().filter(|e| e.name.ends_with(".log")).count();
+    // Small enough to be written at once: what fails is the flush alone.
+    let mut n = 0;
+    while segments() == 1 {
+        n += 1;
+        assert!(world.append(n, 40_000, Acks::All).commit.is_none());
+    }
+    world.disk.break_dir("/a");
+    assert!(world.partition.directory().is_online());
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(!world.partition.directory().is_online());
 }
 
 #[tokio::test(start_paused = true)]
