@@ -56,17 +56,20 @@ impl Broker {
     }
 
     /// The partition that a request names, one of `all` that it names: if it must be opened, the others that must be
-    /// are opened beside it, since one after the other each would wait for the disk.
+    /// are opened beside it, since one after the other each would wait for the disk. `all` is taken by the first that is
+    /// not open: a request whose partitions are nowhere here would look through all of them for each.
     pub(crate) async fn partition_among<I: Iterator<Item = TopicIdPartition>>(
         self: &Arc<Self>,
         topic: &FoundTopic,
         partition: PartitionIndex,
-        all: impl FnOnce() -> I,
+        all: &mut Option<impl FnOnce() -> I>,
     ) -> Result<Arc<Partition>, Failure> {
         if let Some(partition) = self.online(topic.partition(partition)) {
             return Ok(partition);
         }
-        self.open_together(all()).await;
+        if let Some(all) = all.take() {
+            self.open_together(all()).await;
+        }
         self.partition(topic, partition).await
     }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use logrun_model::{Offset, is_internal_topic};
+use logrun_model::{Offset, TopicIdPartition, is_internal_topic};
 use logrun_wire::ErrorCode;
 use logrun_wire::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use logrun_wire::messages::produce_response::{
@@ -54,6 +54,7 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Pro
         let target = target(broker, context, &topic);
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
         let named: Vec<i32> = topic.partition_data.iter().map(|data| data.index).collect();
+        let mut all = target.as_ref().ok().map(|topic| || named.iter().map(|index| topic.partition(*index)));
         for (p, data) in topic.partition_data.into_iter().enumerate() {
             let index = data.index;
             let outcome = match (&target, acks) {
@@ -62,7 +63,7 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Pro
                     format!("acks must be -1, 0 or 1; it is {}", request.acks),
                 )),
                 (Err(failure), _) => Err(failure.clone()),
-                (Ok(topic), Some(acks)) => append(broker, context, topic, &named, data, acks).await,
+                (Ok(topic), Some(acks)) => append(broker, context, topic, &mut all, data, acks).await,
             };
             partitions.push(match outcome {
                 Ok(appended) => {
@@ -121,15 +122,14 @@ fn target(broker: &Broker, context: &RequestContext, topic: &TopicProduceData) -
     Ok(found)
 }
 
-async fn append(
+async fn append<I: Iterator<Item = TopicIdPartition>>(
     broker: &Arc<Broker>,
     context: &RequestContext,
     topic: &super::FoundTopic,
-    named: &[i32],
+    all: &mut Option<impl FnOnce() -> I>,
     data: PartitionProduceData,
     acks: Acks,
 ) -> Result<Appended, Failure> {
-    let all = || named.iter().map(|index| topic.partition(*index));
     let partition = broker.partition_among(topic, data.index, all).await?;
     let records = data
         .records

@@ -160,19 +160,19 @@ async fn look(
     waiter: Option<&Arc<Waiter>>,
 ) -> Vec<Look> {
     let image = broker.image();
-    let all = || {
+    let mut all = Some(|| {
         session.partitions().iter().filter_map(|wanted| {
             let key = &wanted.key;
             find_topic(&image, by_id, &key.topic, key.topic_id).ok().map(|topic| topic.partition(key.partition))
         })
-    };
+    });
     let mut left = max_bytes;
     let mut found_any = false;
     let mut looks = Vec::with_capacity(session.partitions().len());
     for wanted in session.partitions() {
         let key = &wanted.key;
         let partition = match find_topic(&image, by_id, &key.topic, key.topic_id) {
-            Ok(topic) => broker.partition_among(&topic, key.partition, all).await,
+            Ok(topic) => broker.partition_among(&topic, key.partition, &mut all).await,
             Err(failure) => Err(failure),
         };
         let fetch = FetchRead {

@@ -4,16 +4,17 @@
 //! latest (-1), earliest (-2), greatest timestamp (-3, from version 7), earliest local (-4, from 8),
 //! latest tiered (-5, from 9), earliest pending upload (-6, from 11).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use logrun_model::{LeaderEpoch, TimestampMs, Uuid};
+use logrun_model::{LeaderEpoch, PartitionIndex, TimestampMs, TopicIdPartition, Uuid};
 use logrun_wire::ErrorCode;
-use logrun_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use logrun_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
 use logrun_wire::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
 
-use super::find_topic;
+use super::{FoundTopic, find_topic};
 use crate::Broker;
 use crate::context::RequestContext;
 use crate::errors::Failure;
@@ -28,14 +29,15 @@ pub async fn handle(
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for (i, wanted) in topic.partitions.iter().enumerate() {
-            // A partition named twice is a confused client: both get the same answer of Kafka's.
-            let twice =
-                topic.partitions.iter().enumerate().any(|(j, p)| j != i && p.partition_index == wanted.partition_index);
-            let found = if twice {
+        let twice = named_twice(&topic.partitions);
+        let target = find_topic(&broker.image(), false, &topic.name, Uuid::ZERO);
+        let named = &topic.partitions;
+        let mut all = target.as_ref().ok().map(|t| || named.iter().map(|p| t.partition(p.partition_index)));
+        for wanted in &topic.partitions {
+            let found = if twice.contains(&wanted.partition_index) {
                 Err(Failure::of(ErrorCode::InvalidRequest))
             } else {
-                find(broker, context, &topic, wanted, fetcher).await
+                find(broker, context, &target, &mut all, wanted, fetcher).await
             };
             partitions.push(match found {
                 Ok(found) => ListOffsetsPartitionResponse {
@@ -57,10 +59,17 @@ pub async fn handle(
     ListOffsetsResponse { topics, ..Default::default() }
 }
 
-async fn find(
+/// The partitions that are named more than once: a confused client gets the same answer of Kafka's for each time.
+fn named_twice(partitions: &[ListOffsetsPartition]) -> BTreeSet<PartitionIndex> {
+    let mut seen = BTreeSet::new();
+    partitions.iter().map(|p| p.partition_index).filter(|index| !seen.insert(*index)).collect()
+}
+
+async fn find<I: Iterator<Item = TopicIdPartition>>(
     broker: &Arc<Broker>,
     context: &RequestContext,
-    asked: &ListOffsetsTopic,
+    target: &Result<FoundTopic, Failure>,
+    all: &mut Option<impl FnOnce() -> I>,
     wanted: &ListOffsetsPartition,
     fetcher: Fetcher,
 ) -> Result<FoundOffset, Failure> {
@@ -74,9 +83,8 @@ async fn find(
         (t, _) if t >= 0 => OffsetQuestion::AtOrAfter(TimestampMs(t)),
         _ => return Err(Failure::of(ErrorCode::UnsupportedVersion)),
     };
-    let topic = find_topic(&broker.image(), false, &asked.name, Uuid::ZERO)?;
-    let all = || asked.partitions.iter().map(|p| topic.partition(p.partition_index));
-    let partition = broker.partition_among(&topic, wanted.partition_index, all).await?;
+    let topic = target.as_ref().map_err(Failure::clone)?;
+    let partition = broker.partition_among(topic, wanted.partition_index, all).await?;
     let epoch = LeaderEpoch(wanted.current_leader_epoch);
     // A search by time reads index and records: it may wait for the disk.
     match question {
@@ -84,5 +92,20 @@ async fn find(
             broker.io().tasks.blocking(move || partition.find_offset(fetcher, epoch, question)).await
         }
         _ => partition.find_offset(fetcher, epoch, question),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_named_more_than_once_are_found() {
+        let named = |indexes: &[i32]| {
+            let each = indexes.iter().map(|i| ListOffsetsPartition { partition_index: *i, ..Default::default() });
+            named_twice(&each.collect::<Vec<_>>()).into_iter().collect::<Vec<_>>()
+        };
+        assert!(named(&[]).is_empty() && named(&[3, 1, 2]).is_empty());
+        assert_eq!(named(&[3, 1, 3, 2, 1, 3]), [1, 3]);
     }
 }
