@@ -98,6 +98,10 @@ pub struct RecordConversionStats {
     pub num_records_converted: u32,
 }
 
+/// So many of a batch's records are named when it is refused. Each costs a message, on the wire too, where a record that is
+/// refused may be less than a byte of the request: all of them would be gigabytes for one request of a hundred kilobytes.
+const RECORD_ERRORS_MAX: usize = 100;
+
 /// One record that made its batch be refused (KIP-467).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordError {
@@ -113,7 +117,7 @@ pub enum ValidationError {
     CorruptMessage(BatchError),
     #[error("{message}")]
     InvalidRecord { message: String, record_errors: Vec<RecordError> },
-    #[error("{} records were refused because of their timestamps", record_errors.len())]
+    #[error("{} records were refused because of their timestamps", counted(record_errors))]
     InvalidTimestamp { record_errors: Vec<RecordError> },
     #[error("the record batch has {size} bytes, more than the {max} that the topic takes")]
     MessageTooLarge { size: usize, max: usize },
@@ -121,6 +125,12 @@ pub enum ValidationError {
     UnsupportedCompressionType(String),
     #[error("{0}")]
     UnsupportedForMessageFormat(String),
+}
+
+/// How many there are, as far as they were counted.
+fn counted(errors: &[RecordError]) -> String {
+    let or_more = if errors.len() == RECORD_ERRORS_MAX { " or more" } else { "" };
+    format!("{}{or_more}", errors.len())
 }
 
 impl ValidationError {
@@ -299,6 +309,10 @@ fn walk(batch: &Batch, body: &[u8], rules: &ValidationRules) -> Result<Walk, Val
             w.any_timestamp_error |= matches!(error, Fault::Timestamp(_));
             let (Fault::Key(message) | Fault::Timestamp(message)) = error;
             w.errors.push(RecordError { batch_index: index, message });
+            if w.errors.len() == RECORD_ERRORS_MAX {
+                // The batch is refused whatever the rest is.
+                break;
+            }
         }
         if timestamp > max {
             max = timestamp;
@@ -365,7 +379,7 @@ fn checked(
     }
     if !w.errors.is_empty() {
         return Err(ValidationError::InvalidRecord {
-            message: format!("{} records were refused: {}", w.errors.len(), w.errors[0].message),
+            message: format!("{} records were refused: {}", counted(&w.errors), w.errors[0].message),
             record_errors: w.errors,
         });
     }

@@ -250,6 +250,28 @@ fn replicas_and_the_quorum_append_verbatim() {
     );
 }
 
+/// A request of a hundred kilobytes can hold millions of records.
+#[test]
+fn only_so_many_refused_records_are_named() {
+    let keyless = |records: usize| {
+        let mut b = BatchBuilder::new(Compression::of(CompressionType::Zstd));
+        for _ in 0..records {
+            b.append(TimestampMs(NOW), None, None, &[]).unwrap();
+        }
+        b.build().unwrap().bytes
+    };
+    let rules = ValidationRules { compacted: true, ..rules() };
+    for (records, named, said) in [(99, 99, "99 records"), (100, 100, "100 or more"), (100_000, 100, "100 or more")] {
+        let e = validate(keyless(records), &rules).unwrap_err();
+        assert_eq!(e.record_errors().len(), named);
+        assert!(e.to_string().contains(said), "{e}");
+    }
+    let old = ValidationRules { timestamp_before_max_ms: 1, now: TimestampMs(NOW + 9), ..rules };
+    let e = validate(bytes(CompressionType::None, &[NOW; 101]), &old).unwrap_err();
+    assert!(matches!(&e, ValidationError::InvalidTimestamp { record_errors } if record_errors.len() == 100));
+    assert!(e.to_string().starts_with("100 or more records were refused"), "{e}");
+}
+
 proptest! {
     #[test]
     fn every_codec_becomes_every_other(
