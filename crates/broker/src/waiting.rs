@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use logrun_model::Offset;
+use rustc_hash::FxHashSet;
 use tokio::sync::{Notify, oneshot};
 
 /// A request that waits for any of several partitions to change.
@@ -33,7 +34,7 @@ impl Waiter {
 #[derive(Debug, Default)]
 pub struct Waiters {
     waiters: Vec<Weak<Waiter>>,
-    /// At this many entries those that have gone are swept out.
+    /// At this many entries those that have gone, and repeats, are swept out.
     sweep_at: usize,
 }
 
@@ -41,7 +42,9 @@ impl Waiters {
     /// `waiter` will hear of the next change.
     pub fn register(&mut self, waiter: &Arc<Waiter>) {
         if self.waiters.len() >= self.sweep_at.max(8) {
-            self.waiters.retain(|w| w.strong_count() > 0);
+            // A fetch registers with all of its partitions whenever one of them wakes it. The order stays.
+            let mut seen = FxHashSet::default();
+            self.waiters.retain(|w| w.strong_count() > 0 && seen.insert(w.as_ptr()));
             self.sweep_at = self.waiters.len() * 2;
         }
         self.waiters.push(Arc::downgrade(waiter));
@@ -133,5 +136,20 @@ mod tests {
             waiters.register(&Waiter::new());
         }
         assert!(waiters.waiters.len() <= 16);
+    }
+
+    /// A fetch of many partitions, of which one is busy, waits at the others for long.
+    #[tokio::test]
+    async fn a_waiter_that_registers_again_and_again_is_kept_once() {
+        let mut waiters = Waiters::default();
+        let waiting: Vec<_> = (0..20).map(|_| Waiter::new()).collect();
+        for n in 0..10_000 {
+            waiters.register(&waiting[n % waiting.len()]);
+        }
+        assert!(waiters.waiters.len() <= 2 * waiting.len(), "{}", waiters.waiters.len());
+        waiters.wake();
+        for waiter in &waiting {
+            waiter.changed().await;
+        }
     }
 }
