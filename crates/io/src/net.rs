@@ -144,7 +144,7 @@ impl Stream {
     }
 
     /// Sends some of `range`, which is not empty, and says how much; out of the page cache, if the file is a real one,
-    /// without a copy.
+    /// without a copy. As with [`Self::send`], nothing has gone if it is cancelled.
     ///
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] if the file has been cut: the peer can't be told any more, only cut off.
@@ -157,8 +157,14 @@ impl Stream {
             (stream, _) => {
                 let mut buf = vec![0; range.len().min(READ_TO_SEND_BYTES)];
                 let n = range.file().read_at(range.offset(), &mut buf)?;
-                stream.write_all(&buf[..n]).await?;
-                n
+                match n {
+                    0 => 0,
+                    // Some of it, not all: who gives up waiting would not know how much has gone.
+                    _ => match stream.write(&buf[..n]).await? {
+                        0 => return Err(io::ErrorKind::WriteZero.into()),
+                        written => written,
+                    },
+                }
             }
         };
         if sent == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(sent) }

@@ -144,13 +144,14 @@ impl<S: Service> Connection<S> {
                 let mut handling = std::pin::pin!(service.handle(frame));
                 match std::future::poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx))).await {
                     Poll::Ready(outcome) => outcome,
-                    // It waits for something: what earlier requests are owed must not wait with it.
+                    // It waits for something: what earlier requests are owed must not wait with it. Nor may it wait for
+                    // a peer that doesn't read: it may hold what others wait for.
                     Poll::Pending => loop {
-                        flush(stream, out, out_bytes).await?;
                         tokio::select! {
                             biased;
+                            flushed = flush(stream, out, out_bytes), if !out.is_empty() => flushed?,
                             outcome = &mut handling => break outcome,
-                            response = head(owed) => gather(out, out_bytes, response)?,
+                            response = head(owed), if out.is_empty() => gather(out, out_bytes, response)?,
                         }
                     },
                 }
@@ -243,6 +244,7 @@ fn gather(out: &mut Vec<Piece>, out_bytes: &mut usize, Response(pieces): Respons
     Ok(())
 }
 
+/// Sends all of `out`. Cancelling it loses nothing, and sends nothing twice: what has gone is taken off at once.
 async fn flush(stream: &mut Stream, out: &mut Vec<Piece>, out_bytes: &mut usize) -> io::Result<()> {
     let mut first = 0;
     while first < out.len() {
@@ -290,7 +292,7 @@ async fn flush(stream: &mut Stream, out: &mut Vec<Piece>, out_bytes: &mut usize)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logrun_io::{MemoryNet, Net};
+    use logrun_io::{Disk, MemoryNet, Net};
     use tokio::io::AsyncReadExt;
     use tokio::sync::oneshot;
 
@@ -337,6 +339,107 @@ mod tests {
         server.await.unwrap().unwrap();
     }
 
+    /// Answers with what it has; a request of 1 when it is told, and says then that it has got on; one of more when it has
+    /// had its turn so often.
+    struct Slow(Response, Option<(oneshot::Receiver<()>, oneshot::Sender<()>)>);
+
+    impl Service for Slow {
+        async fn handle(&mut self, frame: Bytes) -> Outcome {
+            match frame[0] {
+                0 => {}
+                1 => {
+                    let (told, got_on) = self.1.take().unwrap();
+                    told.await.unwrap();
+                    got_on.send(()).unwrap();
+                }
+                turns => {
+                    for _ in 0..turns {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+            Outcome::Now(self.0.clone())
+        }
+    }
+
+    fn frames(requests: &[u8]) -> Vec<u8> {
+        requests.iter().flat_map(|n| [0, 0, 0, 1, *n]).collect()
+    }
+
+    /// A quarter of a megabyte, less than is gathered, in memory and in files.
+    fn quarter(disk: &dyn Disk, path: &std::path::Path) -> (Response, Vec<u8>) {
+        let contents: Vec<u8> = (0..100_000u32).map(|i| (i / 3) as u8).collect();
+        let file = disk.open(path, logrun_io::OpenMode::Create).unwrap();
+        file.write_all_at(0, &[IoSlice::new(&contents)]).unwrap();
+        let range = || Piece::File(FileRange::new(file.clone(), 0, contents.len()));
+        let memory = |n: u8| Piece::Memory(Bytes::from(vec![n; 25_000]));
+        let pieces = [memory(1), range(), memory(2), range()];
+        (pieces.into_iter().collect(), [&[1; 25_000], &contents[..], &[2; 25_000], &contents[..]].concat())
+    }
+
+    /// A peer that doesn't read would keep from everybody what the handler of its request holds.
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_request_gets_on_while_the_peer_does_not_read() {
+        let net = Net::Memory(MemoryNet::new());
+        let mut listener = net.bind("127.0.0.1:9".parse().unwrap()).await.unwrap();
+        let mut client = net.connect("127.0.0.1:9".parse().unwrap()).await.unwrap();
+        let (stream, _, _) = listener.accept().await.unwrap();
+        let (response, expected) = quarter(&logrun_io::disk::SimDisk::new(), "/f".as_ref());
+        let (tell, told) = oneshot::channel();
+        let (got_on, gets_on) = oneshot::channel();
+        let service = Slow(response, Some((told, got_on)));
+        let server = tokio::spawn(Connection::new(stream, service, 100, Buffers::default()).run());
+        // The pipe takes four of them whole, and a part of the fifth.
+        client.write_all(&frames(&[0, 0, 0, 0, 0, 1, 0])).await.unwrap();
+        let patience = std::time::Duration::from_secs(1);
+        tokio::time::sleep(patience).await;
+        tell.send(()).unwrap();
+        tokio::time::timeout(patience, gets_on).await.expect("it waits for the peer").unwrap();
+        client.shutdown().await.unwrap();
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).await.unwrap();
+        assert!(got == expected.repeat(7), "{} of {} bytes", got.len(), expected.len() * 7);
+        server.await.unwrap().unwrap();
+    }
+
+    /// Responses are broken off wherever a request behind them gets on, and lose nothing by it.
+    #[tokio::test]
+    async fn what_is_sent_while_requests_get_on_arrives_once() {
+        let path = std::env::temp_dir().join(format!("logrun-net-slow-{}", std::process::id()));
+        let real = logrun_io::disk::RealDisk::new();
+        let simulated = logrun_io::disk::SimDisk::new();
+        simulated.create_dir_all(&std::env::temp_dir()).unwrap();
+        let worlds: [(&dyn Disk, Net, &str); 3] = [
+            (&real, Net::Tcp, "127.0.0.1:0"),
+            (&simulated, Net::Tcp, "127.0.0.1:0"),
+            (&simulated, Net::Memory(MemoryNet::new()), "127.0.0.1:9"),
+        ];
+        for (disk, net, addr) in worlds {
+            let (response, expected) = quarter(disk, &path);
+            disk.remove_file(&path).unwrap();
+            let mut listener = net.bind(addr.parse().unwrap()).await.unwrap();
+            let mut client = net.connect(listener.local_addr().unwrap()).await.unwrap();
+            let (stream, _, _) = listener.accept().await.unwrap();
+            let connection = Connection::new(stream, Slow(response, None), 100, Buffers::default());
+            let server = tokio::spawn(connection.run());
+            let requests: Vec<u8> = (0..100).map(|n| [0, 2, 3, 5, 40][n % 5]).collect();
+            client.write_all(&frames(&requests)).await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut got = Vec::new();
+            let mut part = [0; 7_001];
+            loop {
+                let n = client.read(&mut part).await.unwrap();
+                got.extend_from_slice(&part[..n]);
+                if n == 0 {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            assert!(got == expected.repeat(requests.len()), "{} of {}", got.len(), expected.len() * requests.len());
+            server.await.unwrap().unwrap();
+        }
+    }
+
     /// Answers with what it has.
     struct Fixed(Response);
 
@@ -378,7 +481,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("logrun-net-{}", std::process::id()));
         let real = logrun_io::disk::RealDisk::new();
         let simulated = logrun_io::disk::SimDisk::new();
-        let worlds: [(&dyn logrun_io::Disk, Net, &str); 3] = [
+        let worlds: [(&dyn Disk, Net, &str); 3] = [
             (&real, Net::Tcp, "127.0.0.1:0"),
             (&simulated, Net::Tcp, "127.0.0.1:0"),
             (&simulated, Net::Memory(MemoryNet::new()), "127.0.0.1:9"),
