@@ -145,7 +145,7 @@ impl GroupShard {
     /// else [`ProducerId::NONE`].
     ///
     /// A record of an unknown type is skipped. One that can't be read is an error and is skipped too, so that the
-    /// broker can say which it was and go on: Kafka does likewise.
+    /// broker can say which it was and go on; Kafka would load nothing of the partition for its sake.
     pub fn replay(
         &mut self,
         offset: Offset,
