@@ -446,7 +446,9 @@ impl Shard {
     /// Tells the machine of time and of the high watermark, for as long as the shard is led.
     async fn run(self: Arc<Self>) {
         loop {
+            // In this order: what moves after the look is heard of.
             self.partition.watch(&self.waiter);
+            self.turn(|_, _| ());
             let deadline = self.inner.lock().deadline;
             let due = async {
                 match deadline {
@@ -456,8 +458,8 @@ impl Shard {
             };
             tokio::select! {
                 biased;
-                () = self.waiter.changed() => self.turn(|_, _| ()),
-                () = due => self.turn(|machine, turn| machine.on_deadline(turn)),
+                () = self.waiter.changed() => {}
+                () = due => self.turn(|machine, turn| machine.on_deadline(turn, self.partition.high_watermark())),
             }
         }
     }

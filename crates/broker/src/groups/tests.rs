@@ -10,6 +10,7 @@ use logrun_log::{Log, LogEnv, OpenState, TailCache, Writing};
 use logrun_model::{PartitionEpoch, TimestampMs, TopicIdPartition, Uuid};
 use logrun_partition::PartitionRegistration;
 use logrun_record::PreparedBatch;
+use logrun_wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 
 use super::*;
 use crate::directories::{Directory, Room};
@@ -135,4 +136,32 @@ async fn a_load_that_fails_for_good_sends_clients_elsewhere() {
     world.disk.fail_read(world.disk.counts().reads + 1, Fault::Io);
     assert!(!world.shard.load(EPOCH).await);
     assert_eq!(world.committed().await, Err(ErrorCode::NotCoordinator.code()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_between_a_look_and_the_wait_is_not_missed() {
+    let world = World::new();
+    assert!(world.shard.load(EPOCH).await);
+    let partitions = vec![OffsetCommitRequestPartition { committed_offset: 9, ..Default::default() }];
+    let topic = OffsetCommitRequestTopic { name: Str::from_static("t"), partitions, ..Default::default() };
+    let request = m::OffsetCommitRequest {
+        group_id: Str::from_static("g"),
+        generation_id_or_member_epoch: -1,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    let shard = world.shard.clone();
+    let asked = tokio::spawn(async move { shard.ask(Client::default(), Request::OffsetCommit(request)).await });
+    while world.shard.partition.offsets().log_end_offset == Offset(1) {
+        tokio::task::yield_now().await;
+    }
+    assert!(!asked.is_finished());
+    world.shard.partition.flush().unwrap();
+    assert_eq!(world.shard.partition.high_watermark(), Offset(2));
+    let began = world.shard.io.clock.now();
+    let running = tokio::spawn(world.shard.clone().run());
+    let Response::OffsetCommit(response) = asked.await.unwrap() else { panic!() };
+    assert_eq!(response.topics[0].partitions[0].error_code, 0);
+    assert_eq!(world.shard.io.clock.now(), began, "nobody waited");
+    running.abort();
 }

@@ -221,9 +221,11 @@ impl GroupShard {
         [self.deadlines.next(), self.next_cleanup, commit].into_iter().flatten().min()
     }
 
-    /// Does what is due: sessions, joins and syncs that ended, replies that waited too long, expiry of offsets.
-    pub fn on_deadline(&mut self, turn: &mut Turn<'_>) {
+    /// Does what is due: sessions, joins and syncs that ended, replies that waited too long, expiry of offsets. What is
+    /// below `high_watermark` is committed, and no longer waited for.
+    pub fn on_deadline(&mut self, turn: &mut Turn<'_>, high_watermark: Offset) {
         let mut answers = Vec::new();
+        self.driver.committed(high_watermark, &mut answers);
         self.driver.expire(turn.now.monotonic, self.commit_timeout(), &mut answers);
         self.settle(turn, answers);
         if self.next_cleanup.is_some_and(|at| at <= turn.now.monotonic) {

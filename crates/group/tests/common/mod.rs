@@ -182,6 +182,12 @@ impl World {
         self.turn(|shard, turn| shard.on_committed(turn, high_watermark))
     }
 
+    /// It is time; the high watermark is where it was.
+    pub fn on_deadline(&mut self) -> Vec<Effect> {
+        let high_watermark = Offset(self.committed as i64);
+        self.turn(|shard, turn| shard.on_deadline(turn, high_watermark))
+    }
+
     /// Becomes leader: reads the log from its beginning.
     pub fn elect(&mut self) -> Vec<Effect> {
         self.epoch += 1;
@@ -228,7 +234,7 @@ impl World {
         let end = self.now_ms + ms;
         while let Some(at) = self.shard.next_deadline().map(Monotonic::as_ms).filter(|at| *at <= end) {
             self.now_ms = self.now_ms.max(at);
-            let effects = self.turn(|shard, turn| shard.on_deadline(turn));
+            let effects = self.on_deadline();
             each(self, effects);
         }
         self.now_ms = end;
