@@ -176,6 +176,12 @@ impl Groups {
         self.shards.read().values().cloned().collect()
     }
 
+    /// Whether there will be shards whose logs are only being opened.
+    fn awaits_logs(&self) -> bool {
+        let shards = self.shards.read();
+        self.awaited.read().iter().any(|p| !shards.contains_key(p))
+    }
+
     /// The shard of `group_id`, if it is here.
     fn shard_of(&self, group_id: &str) -> Result<Arc<Shard>, ErrorCode> {
         let shards = self.shards.read();
@@ -194,6 +200,10 @@ impl Groups {
     async fn ask(&self, context: &RequestContext, group_id: &str, request: Request) -> Response {
         match self.shard_of(group_id) {
             Ok(shard) => shard.ask(client(&self.io, context), request).await,
+            // A shard that loads answers so, and the log that it will load is only being opened.
+            Err(ErrorCode::CoordinatorLoadInProgress) if matches!(request, Request::Heartbeat(_)) => {
+                request.refused(ErrorCode::None)
+            }
             Err(code) => request.refused(code),
         }
     }
@@ -233,6 +243,10 @@ impl Groups {
 
     pub async fn list_groups(&self, context: &RequestContext, request: m::ListGroupsRequest) -> m::ListGroupsResponse {
         let mut out = m::ListGroupsResponse::default();
+        if self.awaits_logs() {
+            // Their groups would be missing from the list.
+            out.error_code = ErrorCode::CoordinatorLoadInProgress.code();
+        }
         for shard in self.all() {
             match shard.ask(client(&self.io, context), Request::ListGroups(request.clone())).await {
                 // Its groups are none of ours.

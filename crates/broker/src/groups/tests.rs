@@ -10,9 +10,11 @@ use logrun_log::{Log, LogEnv, OpenState, TailCache, Writing};
 use logrun_model::{PartitionEpoch, TimestampMs, TopicIdPartition, Uuid};
 use logrun_partition::PartitionRegistration;
 use logrun_record::PreparedBatch;
+use logrun_wire::ApiKey;
 use logrun_wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 
 use super::*;
+use crate::context::{ListenerInfo, ListenerKind, Principal};
 use crate::directories::{Directory, Room};
 use crate::logs::OpenedLog;
 use crate::partitions::Settings;
@@ -107,6 +109,21 @@ impl World {
     }
 }
 
+fn context() -> RequestContext {
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], 9092));
+    RequestContext {
+        api_key: ApiKey::ListGroups,
+        api_version: 5,
+        correlation_id: 0,
+        client_id: None,
+        listener: ListenerInfo { name: Str::from_static("PLAINTEXT"), kind: ListenerKind::Broker },
+        principal: Principal::ANONYMOUS,
+        peer: address,
+        local: address,
+        is_forwarded: false,
+    }
+}
+
 #[test]
 fn batches_of_an_old_format_are_loaded_and_so_is_what_follows_them() {
     let name = TopicPartition::new(OFFSETS_TOPIC, 0);
@@ -164,4 +181,27 @@ async fn a_commit_between_a_look_and_the_wait_is_not_missed() {
     assert_eq!(response.topics[0].partitions[0].error_code, 0);
     assert_eq!(world.shard.io.clock.now(), began, "nobody waited");
     running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_logs_are_opened_the_list_is_not_whole_and_members_are_well() {
+    let world = World::new();
+    assert!(world.shard.load(EPOCH).await);
+    let groups = Groups::new(world.shard.io.clone(), GroupConfig::default());
+    groups.shards.write().insert(0, world.shard.clone());
+    let context = context();
+    let list = async || groups.list_groups(&context, m::ListGroupsRequest::default()).await.error_code;
+    groups.awaited(0, 2);
+    assert_eq!(list().await, 0, "its log is open");
+    groups.awaited(1, 2);
+    assert_eq!(list().await, ErrorCode::CoordinatorLoadInProgress.code());
+    let elsewhere = (0..).map(|n| Str::from(format!("g{n}"))).find(|g| partition_for(g, 2) == 1).unwrap();
+    let heartbeat = m::HeartbeatRequest { group_id: elsewhere.clone(), ..Default::default() };
+    assert_eq!(groups.heartbeat(&context, heartbeat.clone()).await.error_code, 0);
+    let sync = m::SyncGroupRequest { group_id: elsewhere, ..Default::default() };
+    let refused = groups.sync_group(&context, sync).await.error_code;
+    assert_eq!(refused, ErrorCode::CoordinatorLoadInProgress.code());
+    groups.resigned(1);
+    assert_eq!(list().await, 0);
+    assert_eq!(groups.heartbeat(&context, heartbeat).await.error_code, ErrorCode::NotCoordinator.code());
 }
