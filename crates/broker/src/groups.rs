@@ -3,17 +3,24 @@
 //! The shell around [`GroupShard`]: it appends what a shard writes, tells it of the high watermark and of time, and
 //! carries replies to those who wait. A request that names several groups is cut into its shards' parts here and
 //! put together again. Loading runs beside everything else.
+//!
+//! A shard never leads with part of its log: a read that fails in passing is made again, and what can't be read at all
+//! ends the load; its clients hear NOT_COORDINATOR until the next election.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use logrun_coordinator::{AppendFailed, RecordLog};
+use logrun_coordinator::{AppendFailed, Phase, RecordLog};
 use logrun_group::{Client, Effect, GroupConfig, GroupShard, KeyValue, Request, Response, Token, Turn, partition_for};
 use logrun_io::{Io, TaskHandle};
-use logrun_model::{LeaderEpoch, Monotonic, NodeId, Offset, PartitionIndex, ProducerId, Str, TopicId};
-use logrun_record::{BatchBuilder, Compression, Limits, end_txn_marker, split_batches};
+use logrun_model::{LeaderEpoch, Monotonic, NodeId, Offset, PartitionIndex, ProducerId, Str, TopicId, TopicPartition};
+use logrun_record::{AnyBatch, BatchBuilder, BatchError, Compression, Limits, Record, end_txn_marker};
 use logrun_wire::ErrorCode;
 use logrun_wire::messages as m;
 use logrun_wire::messages::offset_fetch_request::OffsetFetchRequestGroup;
@@ -34,6 +41,8 @@ use crate::waiting::Waiter;
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// How much of the log is read at a time while a shard loads (`offsets.load.buffer.size`).
 const LOAD_BYTES: usize = 5 << 20;
+/// After so long a log that could not be opened or read in passing, for want of a descriptor say, is tried again.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// All shards of this broker.
 #[derive(Debug)]
@@ -114,18 +123,7 @@ impl Groups {
         let shard = match known {
             Some(shard) if Arc::ptr_eq(&shard.partition, &partition) => shard,
             _ => {
-                let shard = Arc::new(Shard {
-                    io: self.io.clone(),
-                    partition,
-                    inner: Mutex::new(Inner {
-                        machine: GroupShard::new(self.config.clone()),
-                        next_token: 0,
-                        asking: FxHashMap::default(),
-                        deadline: None,
-                    }),
-                    waiter: Waiter::new(),
-                    task: Mutex::new(None),
-                });
+                let shard = Shard::new(self.io.clone(), self.config.clone(), partition);
                 let old = self.shards.write().insert(index, shard.clone());
                 if let Some(old) = old {
                     old.resign();
@@ -178,6 +176,12 @@ impl Groups {
         self.shards.read().values().cloned().collect()
     }
 
+    /// Whether there will be shards whose logs are only being opened.
+    fn awaits_logs(&self) -> bool {
+        let shards = self.shards.read();
+        self.awaited.read().iter().any(|p| !shards.contains_key(p))
+    }
+
     /// The shard of `group_id`, if it is here.
     fn shard_of(&self, group_id: &str) -> Result<Arc<Shard>, ErrorCode> {
         let shards = self.shards.read();
@@ -196,6 +200,10 @@ impl Groups {
     async fn ask(&self, context: &RequestContext, group_id: &str, request: Request) -> Response {
         match self.shard_of(group_id) {
             Ok(shard) => shard.ask(client(&self.io, context), request).await,
+            // A shard that loads answers so, and the log that it will load is only being opened.
+            Err(ErrorCode::CoordinatorLoadInProgress) if matches!(request, Request::Heartbeat(_)) => {
+                request.refused(ErrorCode::None)
+            }
             Err(code) => request.refused(code),
         }
     }
@@ -235,8 +243,14 @@ impl Groups {
 
     pub async fn list_groups(&self, context: &RequestContext, request: m::ListGroupsRequest) -> m::ListGroupsResponse {
         let mut out = m::ListGroupsResponse::default();
+        if self.awaits_logs() {
+            // Their groups would be missing from the list.
+            out.error_code = ErrorCode::CoordinatorLoadInProgress.code();
+        }
         for shard in self.all() {
             match shard.ask(client(&self.io, context), Request::ListGroups(request.clone())).await {
+                // Its groups are none of ours.
+                Response::ListGroups(part) if part.error_code == ErrorCode::NotCoordinator.code() => {}
                 Response::ListGroups(part) => {
                     if part.error_code != 0 {
                         out.error_code = part.error_code;
@@ -302,6 +316,17 @@ fn client(io: &Io, context: &RequestContext) -> Client {
 }
 
 impl Shard {
+    fn new(io: Io, config: GroupConfig, partition: Arc<Partition>) -> Arc<Self> {
+        let machine = GroupShard::new(config);
+        Arc::new(Self {
+            io,
+            partition,
+            inner: Mutex::new(Inner { machine, next_token: 0, asking: FxHashMap::default(), deadline: None }),
+            waiter: Waiter::new(),
+            task: Mutex::new(None),
+        })
+    }
+
     /// Runs `step` on the machine and sends the replies that it brings about.
     fn turn<T>(&self, step: impl FnOnce(&mut GroupShard, &mut Turn<'_>) -> T) -> T {
         let mut inner = self.inner.lock();
@@ -366,7 +391,7 @@ impl Shard {
         inner.asking.clear();
     }
 
-    /// Feeds the partition's log to the machine, up to the log's end at the election.
+    /// Feeds the partition's log to the machine, up to the log's end at the election. Whether it became active.
     async fn load(self: &Arc<Self>, epoch: LeaderEpoch) -> bool {
         let start = self.io.clock.now();
         // What a former leader left above the high watermark is committed by our own epoch, and must be seen.
@@ -380,11 +405,24 @@ impl Shard {
             match chunk {
                 Ok(chunk) if chunk.bytes == 0 => break,
                 Ok(chunk) => {
-                    records += self.replay(chunk.slices.concat().into());
+                    let bytes = chunk.slices.concat().into();
+                    let replayed = replay(&mut self.inner.lock().machine, &self.partition.name, bytes);
+                    match replayed {
+                        Ok(count) => records += count,
+                        Err(e) => {
+                            let near = chunk.next_offset;
+                            self.give_up(epoch, &format!("a batch before offset {near} can't be read: {e}"));
+                            return false;
+                        }
+                    }
                     from = chunk.next_offset;
                 }
+                Err(e) if e.is_retriable() => {
+                    warn!(partition = %self.partition.name, "the groups can't be loaded yet: {e}");
+                    self.io.clock.sleep(RETRY_AFTER).await;
+                }
                 Err(e) => {
-                    error!(partition = %self.partition.name, "the groups can't be loaded: {e}");
+                    self.give_up(epoch, &e.to_string());
                     return false;
                 }
             }
@@ -397,6 +435,18 @@ impl Shard {
         active
     }
 
+    /// The load of `epoch` can't come to its end: whoever asks is to look elsewhere.
+    fn give_up(&self, epoch: LeaderEpoch, why: &str) {
+        error!(partition = %self.partition.name, "the groups can't be loaded: {why}");
+        let mut inner = self.inner.lock();
+        // Another election may have begun another load.
+        if inner.machine.phase() == Phase::Loading(epoch) {
+            let mut effects = Vec::new();
+            inner.machine.resigned(&mut effects);
+            inner.reply(effects);
+        }
+    }
+
     async fn wait_for_high_watermark(&self, at_least: Offset) {
         loop {
             self.partition.watch(&self.waiter);
@@ -407,53 +457,12 @@ impl Shard {
         }
     }
 
-    fn replay(&self, bytes: Bytes) -> u64 {
-        let name = &self.partition.name;
-        let mut count = 0;
-        let mut inner = self.inner.lock();
-        for batch in split_batches(bytes) {
-            let batch = match batch {
-                Ok(batch) => batch,
-                Err(e) => {
-                    error!(partition = %name, "a batch of the groups' log can't be read and is skipped: {e}");
-                    continue;
-                }
-            };
-            let h = batch.header;
-            if h.is_control() {
-                match end_txn_marker(&batch, &Limits::default()) {
-                    Ok(Some(marker)) => inner.machine.replay_marker(h.base_offset, h.producer_id, marker.commit),
-                    Ok(None) => {}
-                    Err(e) => error!(partition = %name, offset = %h.base_offset, "a marker can't be read: {e}"),
-                }
-                continue;
-            }
-            let producer_id = if h.is_transactional() { h.producer_id } else { ProducerId::NONE };
-            let records = match batch.records(&Limits::default()) {
-                Ok(records) => records,
-                Err(e) => {
-                    error!(partition = %name, offset = %h.base_offset, "a batch can't be read and is skipped: {e}");
-                    continue;
-                }
-            };
-            for record in records {
-                let replayed = record.map_err(|e| e.to_string()).and_then(|r| {
-                    let key = r.key.ok_or("it has no key")?;
-                    inner.machine.replay(r.offset, producer_id, key, r.value).map_err(|e| e.to_string())
-                });
-                match replayed {
-                    Ok(()) => count += 1,
-                    Err(e) => warn!(partition = %name, "a record of the groups' log is skipped: {e}"),
-                }
-            }
-        }
-        count
-    }
-
     /// Tells the machine of time and of the high watermark, for as long as the shard is led.
     async fn run(self: Arc<Self>) {
         loop {
+            // In this order: what moves after the look is heard of.
             self.partition.watch(&self.waiter);
+            self.turn(|_, _| ());
             let deadline = self.inner.lock().deadline;
             let due = async {
                 match deadline {
@@ -463,8 +472,8 @@ impl Shard {
             };
             tokio::select! {
                 biased;
-                () = self.waiter.changed() => self.turn(|_, _| ()),
-                () = due => self.turn(|machine, turn| machine.on_deadline(turn)),
+                () = self.waiter.changed() => {}
+                () = due => self.turn(|machine, turn| machine.on_deadline(turn, self.partition.high_watermark())),
             }
         }
     }
@@ -478,6 +487,57 @@ impl Inner {
                 // A client that has gone no longer listens.
                 let _ = tx.send(response);
             }
+        }
+    }
+}
+
+/// Feeds whole batches of a log to the machine, whichever format they were written in; returns how many records.
+///
+/// # Errors
+/// A batch can't be read: what follows it was not fed. A record that is none of the groups' is skipped instead.
+fn replay(machine: &mut GroupShard, name: &TopicPartition, mut bytes: Bytes) -> Result<u64, BatchError> {
+    let limits = Limits::default();
+    let mut count = 0;
+    while !bytes.is_empty() {
+        let batch = AnyBatch::parse(&bytes)?;
+        bytes = bytes.slice(batch.size_in_bytes()..);
+        match &batch {
+            AnyBatch::V2(batch) if batch.header.is_control() => {
+                let h = batch.header;
+                if let Some(marker) = end_txn_marker(batch, &limits)? {
+                    machine.replay_marker(h.base_offset, h.producer_id, marker.commit);
+                }
+            }
+            AnyBatch::V2(batch) => {
+                let h = batch.header;
+                let producer_id = if h.is_transactional() { h.producer_id } else { ProducerId::NONE };
+                for record in batch.records(&limits)? {
+                    count += replay_record(machine, name, producer_id, record?);
+                }
+            }
+            // Of a Kafka before 0.11.
+            AnyBatch::Legacy(batch) => {
+                for record in batch.records(&limits)? {
+                    count += replay_record(machine, name, ProducerId::NONE, record);
+                }
+            }
+        }
+    }
+    Ok(count)
+}
+
+/// Returns 1, or 0 if the record is skipped.
+fn replay_record(machine: &mut GroupShard, name: &TopicPartition, producer_id: ProducerId, record: Record) -> u64 {
+    let offset = record.offset;
+    let replayed = match record.key {
+        Some(key) => machine.replay(offset, producer_id, key, record.value).map_err(|e| e.to_string()),
+        None => Err("it has no key".to_string()),
+    };
+    match replayed {
+        Ok(()) => 1,
+        Err(e) => {
+            warn!(partition = %name, %offset, "a record of the groups' log is skipped: {e}");
+            0
         }
     }
 }

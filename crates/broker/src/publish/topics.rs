@@ -16,7 +16,7 @@ use logrun_wire::messages::assign_replicas_to_dirs_request::{
 use tracing::{error, info, warn};
 
 use crate::Broker;
-use crate::groups::OFFSETS_TOPIC;
+use crate::groups::{OFFSETS_TOPIC, RETRY_AFTER};
 use crate::partitions::{AtRest, Changed, Hosted, Partition};
 
 /// Brings the partitions of this broker to `image`.
@@ -102,8 +102,15 @@ fn coordinate(broker: &Arc<Broker>, topic: &TopicImage, id: TopicIdPartition, p:
     let tasks = broker.io().tasks;
     tasks.spawn(async move {
         // Opened, it is told of its leadership, and its groups are loaded.
-        if !matches!(broker.open(id).await, Some(Ok(_))) {
-            broker.groups().resigned(id.partition);
+        while !matches!(broker.open(id).await, Some(Ok(_))) {
+            // What failed in passing has left it closed.
+            let is_closed = !broker.partitions().closed_among(std::iter::once(id)).is_empty();
+            let leads = broker.image().topics.partition(id).is_some_and(|p| p.leader == broker.node_id());
+            if !is_closed || !leads || broker.is_closing() {
+                broker.groups().resigned(id.partition);
+                return;
+            }
+            broker.io().clock.sleep(RETRY_AFTER).await;
         }
     });
 }

@@ -52,7 +52,8 @@ impl ClassicGroup {
         group.protocol_type = Some(value.protocol_type.detached()).filter(|t| !t.is_empty());
         group.protocol = protocol;
         // A leader that is no member would never join and would be looked for in vain.
-        group.leader = value.leader.clone().filter(|l| group.members.contains_key(l)).or(group.leader);
+        let leader = value.leader.as_ref().map(Str::detached);
+        group.leader = leader.filter(|l| group.members.contains_key(l)).or(group.leader);
         group.subscribed = group.subscribed_topics();
         group
     }

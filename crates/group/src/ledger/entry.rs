@@ -97,6 +97,11 @@ impl Entry {
         if !matches!(record_type, 0..=2) {
             return Ok(None);
         }
+        // A group is kept as it was read: on its own, so that it holds no more than itself of what a load reads.
+        let (key, value) = match record_type {
+            2 => (Bytes::copy_from_slice(&key), value.as_deref().map(Bytes::copy_from_slice)),
+            _ => (key, value),
+        };
         Ok(match GroupRecord::decode(key, value)? {
             GroupRecord::OffsetCommit { key, value } => Some(Self::Offset { producer_id, key, value }),
             GroupRecord::LegacyOffsetCommit { key, value } => {

@@ -26,8 +26,10 @@ pub(crate) use entry::{Entry, ForeignKind};
 use foreign::Foreign;
 use offsets::Offsets;
 
-/// How many tombstones go into one append: far below what any `max.message.bytes` refuses.
-pub(crate) const TOMBSTONES_AT_ONCE: usize = 1_000;
+/// How many bytes of tombstones go into one append, at least one of them: far below what any `max.message.bytes` refuses.
+const TOMBSTONE_BYTES_AT_ONCE: usize = 16 << 10;
+/// What a tombstone takes beside its names, at most: the lengths and numbers of its key and of its record.
+const TOMBSTONE_OVERHEAD: usize = 24;
 
 /// What the ledger decides. Membership has been checked before.
 #[derive(Clone, Debug)]
@@ -46,7 +48,7 @@ pub(crate) enum Command {
         group_id: GroupId,
         value: GroupMetadataValue,
     },
-    /// Buries up to [`TOMBSTONES_AT_ONCE`] of the group's offsets and, with the last of them, the group.
+    /// Buries an append full of the group's offsets and, with the last of them, the group.
     DeleteGroup {
         group_id: GroupId,
     },
@@ -54,14 +56,14 @@ pub(crate) enum Command {
     BuryForeign {
         group_id: GroupId,
     },
-    /// Buries up to [`TOMBSTONES_AT_ONCE`] expired offsets and, if none is left and it is empty, the group.
+    /// Buries an append full of expired offsets and, if none is left and it is empty, the group.
     Expire {
         group_id: GroupId,
         expiry: Expiry,
         subscribed: Subscribed,
         is_empty: bool,
     },
-    /// Buries up to [`TOMBSTONES_AT_ONCE`] offsets of a deleted topic.
+    /// Buries an append full of offsets of a deleted topic.
     TopicDeleted {
         name: Str,
         topic_id: TopicId,
@@ -126,10 +128,7 @@ impl Ledger {
     }
 
     fn delete_group(&self, group_id: &GroupId) -> Vec<Entry> {
-        let mut keys = self.offsets.keys_of_group(group_id);
-        let is_last = keys.len() < TOMBSTONES_AT_ONCE;
-        keys.truncate(TOMBSTONES_AT_ONCE);
-        let mut records: Vec<Entry> = keys.into_iter().map(tombstone).collect();
+        let (mut records, is_last) = tombstones(self.offsets.keys_of_group(group_id));
         if is_last {
             records.extend(self.group_tombstone(group_id));
             records.extend(self.foreign_tombstones(group_id));
@@ -148,24 +147,24 @@ impl Ledger {
 
     /// KIP-211. An offset whose topic is consumed does not expire, nor one with something pending above it.
     fn expire(&self, now: Now, group_id: &GroupId, expiry: Expiry, subscribed: &Subscribed, empty: bool) -> Vec<Entry> {
-        let mut records = Vec::new();
+        let mut keys = Vec::new();
         let mut remains = self.offsets.has_pending(group_id);
         for (topic, partitions) in self.offsets.of_group(group_id).into_iter().flatten() {
             let consumed = subscribed.contains(topic);
             for (partition, committed) in partitions {
                 let expired = !consumed
                     && self.is_expired(now, expiry, committed)
-                    && !self.offsets.is_pending(group_id, topic, *partition)
-                    && records.len() < TOMBSTONES_AT_ONCE;
+                    && !self.offsets.is_pending(group_id, topic, *partition);
                 if expired {
                     let (group, topic) = (group_id.clone(), topic.clone());
-                    records.push(tombstone(OffsetCommitKey { group, topic, partition: *partition }));
+                    keys.push(OffsetCommitKey { group, topic, partition: *partition });
                 } else {
                     remains = true;
                 }
             }
         }
-        if empty && !remains {
+        let (mut records, is_last) = tombstones(keys);
+        if empty && is_last && !remains {
             records.extend(self.group_tombstone(group_id));
         }
         records
@@ -183,6 +182,18 @@ impl Ledger {
         };
         now.wall.since_ms(since) >= self.offsets_retention_ms
     }
+}
+
+/// Tombstones for the first of `keys`, as many as go into one append, and whether these are all.
+fn tombstones(keys: Vec<OffsetCommitKey>) -> (Vec<Entry>, bool) {
+    let mut bytes = 0;
+    let fitting = keys.iter().take_while(|key| {
+        let is_first = bytes == 0;
+        bytes += key.group.len() + key.topic.len() + TOMBSTONE_OVERHEAD;
+        is_first || bytes <= TOMBSTONE_BYTES_AT_ONCE
+    });
+    let (count, all) = (fitting.count(), keys.len());
+    (keys.into_iter().take(count).map(tombstone).collect(), count == all)
 }
 
 fn tombstone(key: OffsetCommitKey) -> Entry {
@@ -218,10 +229,7 @@ impl Recorded for Ledger {
             Command::Expire { group_id, expiry, subscribed, is_empty } => {
                 self.expire(now, &group_id, expiry, &subscribed, is_empty)
             }
-            Command::TopicDeleted { name, topic_id } => {
-                let keys = self.offsets.keys_of_topic(&name, topic_id);
-                keys.into_iter().take(TOMBSTONES_AT_ONCE).map(tombstone).collect()
-            }
+            Command::TopicDeleted { name, topic_id } => tombstones(self.offsets.keys_of_topic(&name, topic_id)).0,
         };
         Decision { records, reply: Reply::Done }
     }

@@ -145,7 +145,7 @@ impl GroupShard {
     /// else [`ProducerId::NONE`].
     ///
     /// A record of an unknown type is skipped. One that can't be read is an error and is skipped too, so that the
-    /// broker can say which it was and go on: Kafka does likewise.
+    /// broker can say which it was and go on; Kafka would load nothing of the partition for its sake.
     pub fn replay(
         &mut self,
         offset: Offset,
@@ -221,9 +221,11 @@ impl GroupShard {
         [self.deadlines.next(), self.next_cleanup, commit].into_iter().flatten().min()
     }
 
-    /// Does what is due: sessions, joins and syncs that ended, replies that waited too long, expiry of offsets.
-    pub fn on_deadline(&mut self, turn: &mut Turn<'_>) {
+    /// Does what is due: sessions, joins and syncs that ended, replies that waited too long, expiry of offsets. What is
+    /// below `high_watermark` is committed, and no longer waited for.
+    pub fn on_deadline(&mut self, turn: &mut Turn<'_>, high_watermark: Offset) {
         let mut answers = Vec::new();
+        self.driver.committed(high_watermark, &mut answers);
         self.driver.expire(turn.now.monotonic, self.commit_timeout(), &mut answers);
         self.settle(turn, answers);
         if self.next_cleanup.is_some_and(|at| at <= turn.now.monotonic) {

@@ -30,10 +30,11 @@ use logrun_wire::messages::{
 const START: i64 = 1_000_000_000_000;
 
 /// `__consumer_offsets-0`.
-#[derive(Default)]
 pub struct MemLog {
     pub records: Vec<KeyValue>,
     pub full: bool,
+    /// An append of more bytes is refused.
+    pub max_bytes: usize,
     /// Of how many records each append was.
     pub appends: Vec<usize>,
 }
@@ -44,6 +45,10 @@ impl RecordLog for MemLog {
     fn append(&mut self, records: &[KeyValue]) -> Result<Offset, AppendFailed> {
         if self.full {
             return Err(AppendFailed::new(ErrorCode::KafkaStorageError, "the disk is full"));
+        }
+        let bytes: usize = records.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
+        if bytes > self.max_bytes {
+            return Err(AppendFailed::new(ErrorCode::RecordListTooLarge, "the records are too large"));
         }
         self.appends.push(records.len());
         self.records.extend_from_slice(records);
@@ -124,7 +129,7 @@ impl World {
     pub fn new(config: GroupConfig) -> Self {
         Self {
             shard: GroupShard::new(config),
-            log: MemLog::default(),
+            log: MemLog { records: Vec::new(), full: false, max_bytes: usize::MAX, appends: Vec::new() },
             committed: 0,
             now_ms: 0,
             epoch: 0,
@@ -177,6 +182,12 @@ impl World {
         self.turn(|shard, turn| shard.on_committed(turn, high_watermark))
     }
 
+    /// It is time; the high watermark is where it was.
+    pub fn on_deadline(&mut self) -> Vec<Effect> {
+        let high_watermark = Offset(self.committed as i64);
+        self.turn(|shard, turn| shard.on_deadline(turn, high_watermark))
+    }
+
     /// Becomes leader: reads the log from its beginning.
     pub fn elect(&mut self) -> Vec<Effect> {
         self.epoch += 1;
@@ -223,7 +234,7 @@ impl World {
         let end = self.now_ms + ms;
         while let Some(at) = self.shard.next_deadline().map(Monotonic::as_ms).filter(|at| *at <= end) {
             self.now_ms = self.now_ms.max(at);
-            let effects = self.turn(|shard, turn| shard.on_deadline(turn));
+            let effects = self.on_deadline();
             each(self, effects);
         }
         self.now_ms = end;
