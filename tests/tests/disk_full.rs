@@ -208,6 +208,10 @@ fn a_full_disk(kind: &str, reserve: u64) {
     assert!(again > 50, "only {again} batches were taken after the deletion");
     writer.check(0, middle);
     writer.check(1, 0);
+    if reserve == 0 {
+        // The last byte may be taken, and a start writes a little of its own: for that there is a reserve.
+        return;
+    }
     // Killed on a full disk, and stopped on one.
     running.kill().expect("SIGKILL ends it");
     let mut running = start(&home);
