@@ -43,7 +43,7 @@ def main():
     parse.add_argument("bootstrap")
     parse.add_argument("--clients")
     parse.add_argument("--scenarios")
-    parse.add_argument("--jobs", type=int, default=6)
+    parse.add_argument("--jobs", type=int, default=4)
     parse.add_argument("--no-setup", action="store_true")
     parse.add_argument("--text", type=int, nargs="?", const=50_000_000, help="also pipe this many bytes of real text")
     parse.add_argument("--tools", action="store_true", help="also run Apache Kafka's command-line tools")
