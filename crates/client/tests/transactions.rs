@@ -123,6 +123,14 @@ async fn send(producer: &Producer) -> Result<(), logrun_client::Error> {
     producer.send(Record::to("t").value("v")).await?.await.map(drop)
 }
 
+/// What the broker sees of another transaction, of one record.
+async fn the_next(broker: &Broker, producer: &Producer) -> Vec<String> {
+    producer.begin_transaction().expect("begun");
+    send(producer).await.expect("written");
+    producer.commit_transaction().await.expect("committed");
+    broker.transcript()
+}
+
 #[test]
 fn after_a_batch_that_failed_numbers_begin_anew_under_another_epoch() {
     run(async {
@@ -140,10 +148,7 @@ fn after_a_batch_that_failed_numbers_begin_anew_under_another_epoch() {
         assert_eq!(broker.transcript(), ["add", "1/1: InvalidRecord", "abort: None", "epoch 2"]);
 
         // Under the old epoch a broker would take number 0 for the first transaction's.
-        producer.begin_transaction().expect("begun");
-        send(&producer).await.expect("written");
-        producer.commit_transaction().await.expect("committed");
-        assert_eq!(broker.transcript(), ["add", "2/0: None", "commit: None"]);
+        assert_eq!(the_next(&broker, &producer).await, ["add", "2/0: None", "commit: None"]);
     });
 }
 
@@ -157,10 +162,7 @@ fn a_transaction_that_the_coordinator_has_not_heard_of_is_aborted_in_silence() {
         delivery.await.expect_err("aborted");
         assert_eq!(broker.transcript(), Vec::<String>::new());
 
-        producer.begin_transaction().expect("begun");
-        send(&producer).await.expect("written");
-        producer.commit_transaction().await.expect("committed");
-        assert_eq!(broker.transcript(), ["add", "1/0: None", "commit: None"]);
+        assert_eq!(the_next(&broker, &producer).await, ["add", "1/0: None", "commit: None"]);
     });
 }
 
@@ -175,10 +177,7 @@ fn partitions_that_are_being_added_are_not_taken_for_those_of_the_next_transacti
         delivery.await.expect_err("aborted");
         assert_eq!(broker.transcript(), ["add", "abort: None"]);
 
-        producer.begin_transaction().expect("begun");
-        send(&producer).await.expect("written");
-        producer.commit_transaction().await.expect("committed");
-        assert_eq!(broker.transcript(), ["add", "1/0: None", "commit: None"]);
+        assert_eq!(the_next(&broker, &producer).await, ["add", "1/0: None", "commit: None"]);
     });
 }
 

@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use crate::cache::Writing;
 use crate::error::LogError;
 use crate::journal::Journal;
+use crate::on_panic::OnPanic;
 use crate::pace::Pace;
 use crate::writer::LogWriter;
 
@@ -50,17 +51,6 @@ pub(crate) struct Home {
 struct Turns {
     logs: VecDeque<Arc<LogWriter>>,
     working: bool,
-}
-
-/// A panic in one log's turn takes none from the others: somebody else goes on with them.
-struct Unwinding<'a>(&'a Arc<Home>);
-
-impl Drop for Unwinding<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.have_work_done();
-        }
-    }
 }
 
 impl Home {
@@ -144,7 +134,8 @@ impl Home {
     }
 
     fn work(self: &Arc<Self>) {
-        let _unwinding = Unwinding(self);
+        // A panic in one log's turn takes none from the others: somebody else goes on with them.
+        let _on_panic = OnPanic(|| self.have_work_done());
         loop {
             let log = {
                 let mut turns = self.turns.lock();

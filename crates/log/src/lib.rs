@@ -26,6 +26,7 @@ mod journal;
 mod log;
 mod lookup;
 mod names;
+mod on_panic;
 mod open;
 mod pace;
 mod producers;

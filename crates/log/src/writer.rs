@@ -35,6 +35,7 @@ use crate::direct::clipped;
 use crate::error::LogError;
 use crate::home::Home;
 use crate::journal::{Mark, Target};
+use crate::on_panic::OnPanic;
 use crate::pace::Pace;
 use crate::segment::SegmentShared;
 use crate::sync::{Durable, Promise, SyncState};
@@ -82,18 +83,6 @@ struct State {
     /// Why the last try came to nothing, where another may not: the device had no room, or the process no descriptor.
     stuck: Option<LogError>,
     failed: Option<LogError>,
-}
-
-/// A panic on the way to the disk takes what was to be written along, so that nothing may follow it.
-struct Unwinding<'a>(&'a LogWriter);
-
-impl Drop for Unwinding<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let dir = PathBuf::from(&self.0.state.lock().name);
-            self.0.fail(LogError::Offline { dir });
-        }
-    }
 }
 
 /// Whether somebody will look at the queue.
@@ -326,7 +315,11 @@ impl LogWriter {
             let all = all || s.gathered_bytes > 0;
             take_group(&mut s.queue, all)
         };
-        let _unwinding = Unwinding(self);
+        // A panic on the way to the disk takes what was to be written along, so that nothing may follow it.
+        let _on_panic = OnPanic(|| {
+            let dir = PathBuf::from(&self.state.lock().name);
+            self.fail(LogError::Offline { dir });
+        });
         match write(&self.home, &batch, whole) {
             Ok(done) => self.settle(batch, done),
             Err(e) => {
