@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use logrun_config::{ClientConfig, ClientKind, MetadataRecovery};
 use logrun_io::Io;
-use logrun_model::{Monotonic, NodeId, Str, TopicPartition};
+use logrun_model::{NodeId, Str, TopicPartition};
 use logrun_wire::{ErrorCode, Request, VersionRange};
 use tokio::sync::watch;
 
@@ -16,6 +16,7 @@ use crate::cluster::{Broker, Cluster, LeaderHint, Topic};
 use crate::config::Config;
 use crate::connection::{ANY_VERSION, Connection};
 use crate::coordinators::{CoordinatorKey, Coordinators};
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::exchange::{Exchange, Typed};
 use crate::metadata::{Metadata, Policy, Seen, keep};
@@ -96,6 +97,7 @@ struct Inner {
     metadata: Arc<Metadata>,
     coordinators: Coordinators,
     backoff: Backoff,
+    /// How long a call may take with all its retries: `default.api.timeout.ms`, a producer's `max.block.ms`.
     api_timeout: Duration,
     /// Ends the metadata's task when it is dropped.
     _stop: watch::Sender<bool>,
@@ -207,11 +209,6 @@ impl Client {
     /// `request.timeout.ms`.
     pub fn request_timeout(&self) -> Duration {
         self.0.metadata.policy().request_timeout
-    }
-
-    /// How long a call may take with all its retries: `default.api.timeout.ms`, a producer's `max.block.ms`.
-    pub fn api_timeout(&self) -> Duration {
-        self.0.api_timeout
     }
 
     /// The wait after that many failures in a row, the first of which is number 0.
@@ -473,24 +470,21 @@ impl Client {
     }
 
     /// When a call with this timeout, or the client's own, has to end.
-    pub fn deadline(&self, timeout: Option<Duration>) -> Monotonic {
-        self.0.io.clock.now().plus(timeout.unwrap_or(self.0.api_timeout))
+    pub(crate) fn deadline(&self, timeout: Option<Duration>) -> Deadline {
+        Deadline::new(self.0.io.clock.now(), timeout.unwrap_or(self.0.api_timeout))
     }
 
     /// The result of `work`, unless `deadline` comes first.
     pub(crate) async fn in_time<T>(
         &self,
-        deadline: Monotonic,
+        deadline: Deadline,
         what: &str,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let begun = self.0.io.clock.now();
         tokio::select! {
             biased;
             result = work => result,
-            () = self.0.io.clock.sleep_until(deadline) => {
-                Err(Error::TimedOut { what: what.to_owned(), after: deadline.since(begun), last: None })
-            }
+            () = self.0.io.clock.sleep_until(deadline.at()) => Err(deadline.missed(what, None)),
         }
     }
 
@@ -498,25 +492,18 @@ impl Client {
     ///
     /// # Errors
     /// The error of the last attempt, if another makes no sense; or that time is up.
-    pub(crate) async fn pause(
-        &self,
-        deadline: Monotonic,
-        failures: u32,
-        what: &str,
-        error: Error,
-    ) -> Result<(), Error> {
+    pub(crate) async fn pause(&self, deadline: Deadline, failures: u32, what: &str, error: Error) -> Result<(), Error> {
         if !error.is_retriable() {
             return Err(error);
         }
         let clock = &self.0.io.clock;
         let wait = self.backoff(failures);
-        let now = clock.now();
-        if now.plus(wait) >= deadline {
+        if clock.now().plus(wait) >= deadline.at() {
             let last = match error {
-                Error::TimedOut { last, .. } => last,
-                e => Some(Box::new(e)),
+                Error::TimedOut { last, .. } => last.map(|last| *last),
+                e => Some(e),
             };
-            return Err(Error::TimedOut { what: what.to_owned(), after: self.0.api_timeout, last });
+            return Err(deadline.missed(what, last));
         }
         clock.sleep(wait).await;
         Ok(())

@@ -34,6 +34,7 @@ mod config;
 pub mod connection;
 pub mod consumer;
 mod coordinators;
+mod deadline;
 mod error;
 mod exchange;
 mod group;

@@ -116,7 +116,7 @@ impl Admin {
             let requests = by_node.into_iter().map(|(node, keys)| {
                 let (build, read) = (&build, &read);
                 async move {
-                    let left = deadline.since(self.client.io().clock.now());
+                    let left = deadline.left(self.client.io().clock.now());
                     let call = Call::to(Target::Node(node)).timeout(Some(left)).versions(versions.0, versions.1);
                     let mut spoken = 0;
                     let response = self

@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use logrun_model::{Monotonic, TopicPartition};
+use logrun_model::TopicPartition;
 use parking_lot::Mutex;
 use tokio::sync::MutexGuard;
 
 use super::core::Ticket;
 use super::offsets::{self, OffsetAndMetadata};
 use super::task::Shared;
+use crate::deadline::Deadline;
 use crate::error::Error;
 
 type Offsets = BTreeMap<TopicPartition, OffsetAndMetadata>;
@@ -44,12 +45,12 @@ impl Shared {
     ///
     /// # Errors
     /// If it isn't committed before `deadline`.
-    pub async fn commit(&self, ticket: &Ticket, offsets: &Offsets, deadline: Monotonic) -> Result<(), Error> {
+    pub async fn commit(&self, ticket: &Ticket, offsets: &Offsets, deadline: Deadline) -> Result<(), Error> {
         let mut last = self.commit_turn(deadline).await?;
         self.commit_now(&mut last, ticket, offsets, deadline, true).await
     }
 
-    async fn commit_turn(&self, deadline: Monotonic) -> Result<MutexGuard<'_, Last>, Error> {
+    async fn commit_turn(&self, deadline: Deadline) -> Result<MutexGuard<'_, Last>, Error> {
         let turn = async { Ok(self.group.commits.turn.lock().await) };
         self.client.in_time(deadline, "a commit behind others", turn).await
     }
@@ -59,13 +60,13 @@ impl Shared {
         last: &mut Last,
         ticket: &Ticket,
         offsets: &Offsets,
-        deadline: Monotonic,
+        deadline: Deadline,
         retry: bool,
     ) -> Result<(), Error> {
         let group = self.group.required()?;
         let mut news = offsets.clone();
         news.retain(|tp, _| last.get(tp).is_none_or(|other| *other <= ticket.number));
-        let (instance_id, left) = (self.group.instance_id.as_ref(), deadline.since(self.now()));
+        let (instance_id, left) = (self.group.instance_id.as_ref(), deadline.left(self.now()));
         let sent = offsets::commit(&self.client, &group, instance_id, &ticket.identity, &news, Some(left), retry);
         let result = sent.await;
         if matches!(&result, Ok(()) | Err(Error::TimedOut { .. } | Error::Disconnected { .. })) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::stream::{self, Stream};
 use logrun_config::{ClientKind, ConsumerConfig, OffsetReset};
 use logrun_io::Io;
-use logrun_model::{GenerationId, LeaderEpoch, MemberId, Monotonic, Offset, Str, TimestampMs, TopicPartition};
+use logrun_model::{GenerationId, LeaderEpoch, MemberId, Offset, Str, TimestampMs, TopicPartition};
 use logrun_wire::ErrorCode;
 use parking_lot::Mutex;
 
@@ -26,6 +26,7 @@ use super::task::{self, Group, Shared};
 use super::{RebalanceListener, TopicPattern};
 use crate::cluster::Topic;
 use crate::config::Config;
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::group::{Leaving, Polling, Waker};
 use crate::{Client, Result};
@@ -213,7 +214,7 @@ impl Consumer {
         self.leave(GroupMembershipOperation::Default, self.shared.client.deadline(None)).await
     }
 
-    async fn leave(&self, operation: GroupMembershipOperation, deadline: Monotonic) -> Result<()> {
+    async fn leave(&self, operation: GroupMembershipOperation, deadline: Deadline) -> Result<()> {
         let _leaving = Leaving::of(&self.shared);
         self.shared.change(|core, now| core.unsubscribe(now, operation));
         loop {
@@ -225,13 +226,9 @@ impl Consumer {
                 return Ok(());
             }
             if !self.shared.wait(changed, deadline).await {
-                return Err(self.timed_out("leaving the group"));
+                return Err(deadline.missed("leaving the group", None));
             }
         }
-    }
-
-    fn timed_out(&self, what: &str) -> Error {
-        Error::TimedOut { what: what.to_owned(), after: self.shared.client.api_timeout(), last: None }
     }
 
     /// Tells the listener what is to be told. If that is cut short it is told again.
@@ -273,7 +270,7 @@ impl Consumer {
     /// What the application must hear: that it may not read, that a position is gone, that a record is damaged,
     /// [`Error::Woken`]. Polling may go on after any of them.
     pub async fn poll(&self, timeout: Duration) -> Result<Records> {
-        let deadline = self.shared.now().plus(timeout);
+        let deadline = self.shared.client.deadline(Some(timeout));
         let _polling = {
             let mut core = self.shared.core.lock();
             if core.is.polling {
@@ -464,7 +461,7 @@ impl Consumer {
             }
             None
         });
-        position.await.unwrap_or_else(|| Err(self.timed_out(&format!("the position of {tp}"))))
+        position.await.unwrap_or_else(|| Err(deadline.missed(&format!("the position of {tp}"), None)))
     }
 
     /// How many records are behind the position, as of the last fetch; `None` before one.
@@ -532,7 +529,7 @@ impl Consumer {
             let Err(e) = result else { return Ok(()) };
             // The epoch of a member of the new protocol moves on while it commits; the next heartbeat tells.
             let wait = s.client.backoff(0);
-            if e.code() == Some(ErrorCode::StaleMemberEpoch) && s.now().plus(wait) < deadline {
+            if e.code() == Some(ErrorCode::StaleMemberEpoch) && s.now().plus(wait) < deadline.at() {
                 s.client.io().clock.sleep(wait).await;
                 ticket.identity = s.core.lock().committer()?;
                 continue;
@@ -633,7 +630,7 @@ impl Consumer {
     /// If the last commit fails; the consumer is closed all the same.
     pub async fn close(self, options: CloseOptions) -> Result<()> {
         let timeout = options.timeout.unwrap_or(Duration::from_secs(30));
-        let deadline = self.shared.now().plus(timeout);
+        let deadline = self.shared.client.deadline(Some(timeout));
         let mut result = Ok(());
         if self.auto_commit {
             let offsets = self.shared.core.lock().consumed();

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::cluster::Cluster;
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::{Call, Client, CoordinatorKey, Lane, Target};
 
@@ -69,16 +70,16 @@ impl<C, G> Shared<C, G> {
     }
 
     /// Waits until `changed`, which is a wake-up of `to_app`; false if `deadline` comes first.
-    pub async fn wait(&self, changed: impl Future<Output = ()>, deadline: Monotonic) -> bool {
+    pub async fn wait(&self, changed: impl Future<Output = ()>, deadline: Deadline) -> bool {
         tokio::select! {
             biased;
             () = changed => true,
-            () = self.client.io().clock.sleep_until(deadline) => false,
+            () = self.client.io().clock.sleep_until(deadline.at()) => false,
         }
     }
 
     /// What `found` finds in the core, as soon as it finds something; `None` if `deadline` comes first.
-    pub async fn until<T>(&self, deadline: Monotonic, mut found: impl FnMut(&mut C) -> Option<T>) -> Option<T> {
+    pub async fn until<T>(&self, deadline: Deadline, mut found: impl FnMut(&mut C) -> Option<T>) -> Option<T> {
         loop {
             let changed = self.to_app.notified();
             tokio::pin!(changed);

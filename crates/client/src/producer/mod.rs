@@ -250,7 +250,7 @@ impl Producer {
                 Ok(delivery) => return Ok(delivery),
                 Err(Waits::Never(e)) => return Err(e),
                 Err(Waits::ForTopic) => {
-                    let left = deadline.since(shared.client.io().clock.now());
+                    let left = deadline.left(shared.client.io().clock.now());
                     let topic = shared.client.topic(record.topic, true, Some(left)).await?;
                     shared.state.lock().open(&topic);
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use logrun_config::{ClientKind, ConsumerConfig};
 use logrun_io::Io;
-use logrun_model::{Monotonic, Offset, Str, TopicPartition};
+use logrun_model::{Offset, Str, TopicPartition};
 use parking_lot::Mutex;
 
 use super::acknowledgements::AcknowledgeType;
@@ -18,6 +18,7 @@ use super::session;
 use super::task::{self, Shared};
 use crate::backoff::Backoff;
 use crate::config::Config;
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::group::{Leaving, Polling, Waker};
 use crate::{Client, Result};
@@ -171,17 +172,15 @@ impl ShareConsumer {
     /// What `found` finds, as soon as it finds something.
     async fn until<T>(
         &self,
-        deadline: Monotonic,
+        deadline: Deadline,
         what: &str,
         mut found: impl FnMut(&mut Core) -> Option<T>,
     ) -> Result<T> {
-        let begun = self.shared.now();
         let found = self.shared.until(deadline, |core| {
             let found = found(core).map(Ok);
             found.or_else(|| core.is.ended.then_some(Err(Error::Closed)))
         });
-        let late = || Err(Error::TimedOut { what: what.to_owned(), after: deadline.since(begun), last: None });
-        found.await.unwrap_or_else(late)
+        found.await.unwrap_or_else(|| Err(deadline.missed(what, None)))
     }
 
     /// Tells the callback what became of acknowledgements.
@@ -200,7 +199,7 @@ impl ShareConsumer {
     /// What the application must hear: that not all records of the poll before are acknowledged, that it may not read,
     /// that a record is damaged, [`Error::Woken`]. Polling may go on after any of them.
     pub async fn poll(&self, timeout: Duration) -> Result<ShareRecords> {
-        let deadline = self.shared.now().plus(timeout);
+        let deadline = self.shared.client.deadline(Some(timeout));
         self.call_back();
         let _polling = {
             let now = self.shared.now();
@@ -300,7 +299,7 @@ impl ShareConsumer {
     /// # Errors
     /// If it took longer; the consumer is closed all the same.
     pub async fn close(&self, timeout: Option<Duration>) -> Result<()> {
-        let deadline = self.shared.now().plus(timeout.unwrap_or(CLOSE_WITHIN));
+        let deadline = self.shared.client.deadline(Some(timeout.unwrap_or(CLOSE_WITHIN)));
         self.shared.change(|core, _| core.close());
         let closed = self.until(deadline, "closing", |core| core.is.ended.then_some(())).await;
         self.call_back();
