@@ -101,6 +101,49 @@ support::on_both!(every_codec_arrives_in_order, |broker| async move {
     drop(broker);
 });
 
+support::on_both!(a_batch_that_is_too_large_arrives_in_parts, |broker| async move {
+    let admin = Admin::connect(&broker.config()).expect("a client");
+    let small = NewTopic::new("t", 1).config("max.message.bytes", "5000");
+    admin.create_topics(&[small], false).await.expect("an answer")["t"].as_ref().expect("created");
+    for (codec, idempotent) in [("none", true), ("gzip", true), ("zstd", false)] {
+        let config = broker.config().set("batch.size", 200_000).set("linger.ms", 20);
+        let config = config.set("compression.type", codec).set("enable.idempotence", idempotent);
+        // Without numbers only this keeps the order.
+        let config = config.set("max.in.flight.requests.per.connection", if idempotent { 5 } else { 1 });
+        let producer = Producer::connect(&config).expect("a producer");
+        let mut deliveries = Vec::new();
+        for n in 0..300 {
+            let mut text: Vec<u8> = format!("{codec} {n} ").into_bytes();
+            let mut x = n as u32 + 1;
+            // What doesn't compress; one in the middle is too large by itself.
+            let bytes = if n == 150 { 20_000 } else { 300 };
+            text.extend((0..bytes).map(|_| {
+                x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                b'!' + (x >> 24) as u8 % 90
+            }));
+            deliveries.push(producer.send(Record::to("t").value(&text)).await.expect("taken"));
+        }
+        let mut offsets = Vec::new();
+        for (n, delivery) in deliveries.into_iter().enumerate() {
+            match delivery.await {
+                Ok(written) => offsets.push(written.offset.expect("known")),
+                Err(e) => assert_eq!((n, e.code()), (150, Some(ErrorCode::MessageTooLarge)), "{e}"),
+            }
+        }
+        let first = offsets[0];
+        assert_eq!(offsets, (first..first + 299).collect::<Vec<_>>(), "{codec}");
+        producer.close().await;
+    }
+    let found = read(admin.client(), "t", 0, false).await;
+    let expected: Vec<String> = ["none", "gzip", "zstd"]
+        .iter()
+        .flat_map(|codec| (0..300).filter(|n| *n != 150).map(move |n| format!("{codec} {n} ")))
+        .collect();
+    assert_eq!(found.len(), expected.len());
+    assert!(found.iter().zip(&expected).all(|(found, start)| found.2.starts_with(start)));
+    drop(broker);
+});
+
 support::on_both!(without_a_key_all_partitions_are_used, |broker| async move {
     let admin = Admin::connect(&broker.config()).expect("a client");
     create(&admin, "t", 4).await;

@@ -145,8 +145,8 @@ pub(super) struct Accumulator {
     numbers: u64,
     /// Batches whose fate has not been told, by number.
     incomplete: BTreeMap<u64, Arc<Completion>>,
-    /// Fates that are to be told, with the batches' numbers.
-    finished: Vec<(u64, Arc<Completion>, Result<Written, Error>)>,
+    /// Batches whose fates are to be told.
+    finished: Vec<(Batch, Result<Written, Error>)>,
     flushing: usize,
     pub(super) waiting_for_memory: usize,
     /// The producer's id and epoch, once there is one.
@@ -270,6 +270,7 @@ impl Accumulator {
                 sealed: None,
                 completion,
                 number: self.numbers,
+                first: 0,
                 count: 0,
                 created: now,
                 deadline: now.plus(settings.delivery_timeout),
@@ -407,6 +408,10 @@ impl Accumulator {
             }
             Answer::Refused(error) => error,
         };
+        if error.code() == Some(ErrorCode::MessageTooLarge) && batch.count > 1 && now < batch.deadline {
+            self.cut(queue, batch);
+            return false;
+        }
         let stale = error.is_invalid_metadata();
         let mut batch = batch;
         let first = batch.stamp.is_none_or(|s| q.is_first(&s));
@@ -435,14 +440,41 @@ impl Accumulator {
             // Its number is of a sequence that is over.
             batch.stamp = None;
         }
-        // Back to its place: by number, in front of what has none.
-        let place = q.batches.iter().take_while(|b| b.number < batch.number).count();
-        q.batches.insert(place, batch);
-        self.active.insert(queue);
+        self.put_back(queue, batch);
         if lost_state {
             self.begin_anew(queue);
         }
         stale
+    }
+
+    /// A batch goes back to its place: by number, in front of what has none.
+    fn put_back(&mut self, queue: usize, batch: Batch) {
+        let Some(q) = self.queues.get_mut(queue) else { return };
+        let place = q.batches.iter().take_while(|b| b.place() < batch.place()).count();
+        q.batches.insert(place, batch);
+        self.active.insert(queue);
+    }
+
+    /// Two halves go in the place of a batch that is too large for the broker, at once and with its numbers, so that there
+    /// is no hole and what was sent behind it keeps its own.
+    fn cut(&mut self, queue: usize, batch: Batch) {
+        let mut halves = match batch.halves(self.settings.compression) {
+            Ok(halves) => halves,
+            Err(e) => return self.settle(queue, batch, Err(e)),
+        };
+        if let Some(q) = self.queues.get_mut(queue) {
+            let sent = batch.stamp.and_then(|s| q.sent.iter().position(|sent| sent.sequence == s.sequence));
+            match (sent, halves.each_ref().map(|half| half.stamp)) {
+                (Some(at), [_, Some(second)]) if !q.reset => {
+                    q.sent.insert(at + 1, Sent { sequence: second.sequence, settled: false });
+                }
+                // Its numbers are of a sequence that is over.
+                _ => halves.iter_mut().for_each(|half| half.stamp = None),
+            }
+        }
+        for half in halves {
+            self.put_back(queue, half);
+        }
     }
 
     /// The broker has forgotten the producer in this partition, or there is a hole in its numbers: a higher epoch, and
@@ -508,12 +540,12 @@ impl Accumulator {
                 self.begin_anew(queue);
             }
         }
-        self.finished.push((batch.number, batch.completion, result));
+        self.finished.push((batch, result));
     }
 
     /// Fates that are to be told, by [`Completion::finish`], while nobody holds a lock: programs' callbacks are called.
-    /// Then they are [`Self::told`].
-    pub(super) fn take_finished(&mut self) -> Vec<(u64, Arc<Completion>, Result<Written, Error>)> {
+    /// What is finished as a whole is then [`Self::told`].
+    pub(super) fn take_finished(&mut self) -> Vec<(Batch, Result<Written, Error>)> {
         std::mem::take(&mut self.finished)
     }
 

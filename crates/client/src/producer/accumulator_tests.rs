@@ -39,14 +39,19 @@ fn accumulator(settings: Settings) -> (Accumulator, usize) {
 
 fn drain(a: &mut Accumulator, now: Monotonic) -> Vec<Outgoing> {
     let drained = a.drain(now, |_| Some(LEADER), |_| true, |_| true);
-    drained.requests.into_iter().flat_map(|(_, batches)| batches).collect()
+    let mut sent: Vec<Outgoing> = drained.requests.into_iter().flat_map(|(_, batches)| batches).collect();
+    for outgoing in &mut sent {
+        outgoing.batch.seal(false).expect("records");
+    }
+    sent
 }
 
 /// As the sender does it.
 fn tell(a: &mut Accumulator) {
-    for (number, completion, result) in a.take_finished() {
-        completion.finish(result);
-        a.told([number]);
+    for (batch, result) in a.take_finished() {
+        if batch.completion.finish(batch.part(), result) {
+            a.told([batch.number]);
+        }
     }
 }
 
@@ -242,20 +247,75 @@ fn what_waits_too_long_is_given_up() {
     assert!(matches!(result, Err(Error::TimedOut { .. })));
 }
 
+/// The halves of a batch have its numbers, and each record its own fate.
+#[test]
+fn what_is_too_large_goes_again_in_halves() {
+    let mut a = begun(1);
+    let record = Record::to("t").value(&[0; 25]);
+    let deliveries: Vec<Delivery> = (0..6).map(|_| a.append(0, &record, 0, at(0)).expect("taken").0).collect();
+    let large = drain(&mut a, at(5)).remove(0);
+    let behind = drain(&mut a, at(5)).remove(0);
+    assert_eq!((sequence(&large), large.batch.count, sequence(&behind)), ((0, 1), 3, (0, 4)));
+    a.answer(large, refused(ErrorCode::MessageTooLarge), at(6), Duration::from_millis(100));
+    a.answer(behind, refused(ErrorCode::OutOfOrderSequenceNumber), at(6), Duration::ZERO);
+
+    let one = drain(&mut a, at(6)).remove(0);
+    assert_eq!((sequence(&one), one.batch.count), ((0, 1), 1));
+    assert!(drain(&mut a, at(6)).is_empty(), "the other half waits for it");
+    a.answer(one, written(), at(7), Duration::ZERO);
+    let two = drain(&mut a, at(7)).remove(0);
+    assert_eq!((sequence(&two), two.batch.count), ((0, 2), 2));
+    a.answer(two, refused(ErrorCode::MessageTooLarge), at(8), Duration::ZERO);
+    a.begin_flush();
+    for (offset, number) in [(20, 2), (30, 3)] {
+        let half = drain(&mut a, at(8)).remove(0);
+        assert_eq!((sequence(&half), half.batch.count), ((0, number), 1));
+        let answer = Written { base_offset: Some(offset), log_append_time: None };
+        a.answer(half, Answer::Written(answer), at(8), Duration::ZERO);
+        assert_eq!(a.incomplete(), 3);
+    }
+    let behind = drain(&mut a, at(8)).remove(0);
+    assert_eq!(sequence(&behind), (0, 4));
+    a.answer(behind, refused(ErrorCode::MessageTooLarge), at(8), Duration::ZERO);
+    // The last record is too large by itself.
+    for (number, answer) in [
+        (4, written()),
+        (5, refused(ErrorCode::MessageTooLarge)),
+        (5, written()),
+        (6, refused(ErrorCode::MessageTooLarge)),
+    ] {
+        let half = drain(&mut a, at(9)).remove(0);
+        assert_eq!(sequence(&half), (0, number));
+        a.answer(half, answer, at(9), Duration::ZERO);
+    }
+    tell(&mut a);
+    assert_eq!((a.incomplete(), a.memory()), (0, 0));
+    let fates: Vec<Option<i64>> = deliveries
+        .into_iter()
+        .map(|d| futures_util::FutureExt::now_or_never(d).expect("known").ok().map(|m| m.offset.expect("known")))
+        .collect();
+    assert_eq!(fates, [Some(0), Some(20), Some(30), Some(0), Some(0), None]);
+}
+
 /// A leader that checks sequence numbers as a broker does.
 #[derive(Default)]
 struct Leader {
+    /// More records than this in one batch are too large.
+    limit: i32,
     epoch: i16,
     next: i32,
     known: bool,
-    /// Epochs and batches.
-    log: Vec<(i16, u64)>,
+    /// Epochs and records.
+    log: Vec<(i16, u64, u32)>,
     last: Vec<(i16, i32)>,
 }
 
 impl Leader {
     fn append(&mut self, o: &Outgoing) -> Result<(), ErrorCode> {
         let (epoch, sequence) = sequence(o);
+        if o.batch.count > self.limit {
+            return Err(ErrorCode::MessageTooLarge);
+        }
         if self.last.contains(&(epoch, sequence)) {
             return Err(ErrorCode::DuplicateSequenceNumber);
         }
@@ -274,7 +334,7 @@ impl Leader {
         if self.last.len() > 5 {
             self.last.remove(0);
         }
-        self.log.push((epoch, o.batch.number));
+        self.log.extend(o.batch.part().map(|record| (epoch, o.batch.number, record)));
         Ok(())
     }
 
@@ -286,17 +346,18 @@ impl Leader {
 
 proptest! {
     #[test]
-    fn every_batch_arrives_once_and_in_order(
+    fn every_record_arrives_once_and_in_order(
         steps in proptest::collection::vec(0u8..10, 1..400),
         in_time in any::<bool>(),
         restarts in any::<bool>(),
         max_in_flight in 1usize..=5,
+        limit in 1..=3,
     ) {
         let delivery_timeout = if in_time { Duration::from_secs(120) } else { Duration::from_millis(40) };
         let (mut a, q) = accumulator(Settings { delivery_timeout, max_in_flight, ..settings() });
-        let mut leader = Leader::default();
+        let mut leader = Leader { limit, ..Leader::default() };
         let mut under_way: VecDeque<Outgoing> = VecDeque::new();
-        let record = Record::to("t").value(&[0; 150]);
+        let record = Record::to("t").value(&[0; 25]);
         let mut now = 0;
         let mut taken = 0;
         let answer = |a: &mut Accumulator, leader: &mut Leader, o: Outgoing, what: u8, now| {
@@ -343,17 +404,16 @@ proptest! {
         prop_assert_eq!((a.incomplete(), a.memory()), (0, 0));
         // Under one epoch each is there once, in order.
         prop_assert!(leader.log.is_sorted_by(|a, b| a < b), "{:?}", leader.log);
-        let mut all: Vec<u64> = leader.log.iter().map(|(_, number)| *number).collect();
+        let mut all: Vec<(u64, u32)> = leader.log.iter().map(|(_, number, record)| (*number, *record)).collect();
         if restarts && max_in_flight > 1 {
             // A broker that has forgotten a batch may get it again under the next epoch.
             all.sort_unstable();
             all.dedup();
         }
+        prop_assert!(all.is_sorted_by(|a, b| a < b), "{:?}", leader.log);
+        // What was given up may be missing.
         if in_time {
-            prop_assert_eq!(all, (1..=taken as u64).collect::<Vec<_>>());
-        } else {
-            // What was given up may be missing.
-            prop_assert!(all.is_sorted_by(|a, b| a < b), "{:?}", leader.log);
+            prop_assert_eq!(all.len(), taken);
         }
     }
 }

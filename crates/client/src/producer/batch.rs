@@ -1,14 +1,16 @@
 //! A batch in the making or under way, and the promise that each of its records is given.
 //!
-//! All records of a batch share one [`Completion`]: a record costs a reference to it, not a channel.
+//! All records of a batch share one [`Completion`]: a record costs a reference to it, not a channel. Should the batch be
+//! cut, its parts have their fates one by one.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use logrun_model::{Monotonic, ProducerEpoch, ProducerId, Sequence, TopicPartition};
-use logrun_record::{BatchBuilder, PreparedBatch};
+use logrun_record::{BatchBuilder, BatchError, Compression, Limits, PreparedBatch, Record};
 use parking_lot::Mutex;
 
 use super::record::RecordMetadata;
@@ -24,11 +26,21 @@ pub(super) struct Written {
     pub(super) log_append_time: Option<i64>,
 }
 
-#[derive(Default)]
 struct State {
-    done: Option<Result<Written, Error>>,
+    /// Fates, and the records that each is of: one for all of them unless the batch was cut.
+    done: Vec<(Range<u32>, Result<Written, Error>)>,
+    /// How many parts of the batch have none yet.
+    pending: usize,
     wakers: Vec<Waker>,
     callbacks: Vec<(u32, i64, Callback)>,
+}
+
+impl State {
+    fn wait(&mut self, cx: &Context<'_>) {
+        if !self.wakers.iter().any(|w| w.will_wake(cx.waker())) {
+            self.wakers.push(cx.waker().clone());
+        }
+    }
 }
 
 /// What becomes of a batch, for all who wait for one of its records.
@@ -45,45 +57,67 @@ impl std::fmt::Debug for Completion {
 
 impl Completion {
     pub(super) fn new(partition: TopicPartition) -> Arc<Self> {
-        Arc::new(Self { partition, state: Mutex::default() })
+        let state = State { done: Vec::new(), pending: 1, wakers: Vec::new(), callbacks: Vec::new() };
+        Arc::new(Self { partition, state: Mutex::new(state) })
     }
 
     pub(super) fn call(&self, index: u32, timestamp: i64, callback: Callback) {
         self.state.lock().callbacks.push((index, timestamp, callback));
     }
 
-    /// Says what became of the batch, once: to callbacks first, so that whoever waits finds them done.
-    pub(super) fn finish(&self, result: Result<Written, Error>) {
-        let callbacks = std::mem::take(&mut self.state.lock().callbacks);
+    /// Says what became of a part of the batch, once: to callbacks first, so that whoever waits finds them done. True if
+    /// it was the last part.
+    pub(super) fn finish(&self, part: Range<u32>, result: Result<Written, Error>) -> bool {
+        let callbacks: Vec<_> =
+            self.state.lock().callbacks.extract_if(.., |(index, ..)| part.contains(index)).collect();
         for (index, timestamp, callback) in callbacks {
-            callback(self.of(&result, index, timestamp));
+            callback(self.of(&part, &result, index, timestamp));
         }
-        let wakers = {
+        let (wakers, whole) = {
             let mut state = self.state.lock();
-            state.done.get_or_insert(result);
-            std::mem::take(&mut state.wakers)
+            state.done.push((part, result));
+            state.pending -= 1;
+            (std::mem::take(&mut state.wakers), state.pending == 0)
         };
         for waker in wakers {
             waker.wake();
         }
+        whole
     }
 
-    fn of(&self, result: &Result<Written, Error>, index: u32, timestamp: i64) -> Result<RecordMetadata, Error> {
+    /// Waits until each record has its fate.
+    pub(super) async fn whole(&self) {
+        poll_fn(|cx| {
+            let mut state = self.state.lock();
+            if state.pending == 0 {
+                return Poll::Ready(());
+            }
+            state.wait(cx);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn of(
+        &self,
+        part: &Range<u32>,
+        result: &Result<Written, Error>,
+        index: u32,
+        timestamp: i64,
+    ) -> Result<RecordMetadata, Error> {
         result.as_ref().map_err(Clone::clone).map(|w| RecordMetadata {
             partition: self.partition.clone(),
-            offset: w.base_offset.map(|base| base + i64::from(index)),
+            offset: w.base_offset.map(|base| base + i64::from(index - part.start)),
             timestamp: w.log_append_time.unwrap_or(timestamp),
         })
     }
 
     fn poll(&self, cx: &Context<'_>, index: u32, timestamp: i64) -> Poll<Result<RecordMetadata, Error>> {
         let mut state = self.state.lock();
-        match &state.done {
-            Some(result) => Poll::Ready(self.of(result, index, timestamp)),
+        match state.done.iter().find(|(part, _)| part.contains(&index)) {
+            Some((part, result)) => Poll::Ready(self.of(part, result, index, timestamp)),
             None => {
-                if !state.wakers.iter().any(|w| w.will_wake(cx.waker())) {
-                    state.wakers.push(cx.waker().clone());
-                }
+                state.wait(cx);
                 Poll::Pending
             }
         }
@@ -124,6 +158,8 @@ pub(super) struct Batch {
     pub(super) sealed: Option<PreparedBatch>,
     pub(super) completion: Arc<Completion>,
     pub(super) number: u64,
+    /// Which of the completion's records is its first: not 0 if it was cut from a larger batch.
+    pub(super) first: u32,
     pub(super) count: i32,
     pub(super) created: Monotonic,
     pub(super) deadline: Monotonic,
@@ -145,9 +181,51 @@ impl Batch {
         }
     }
 
+    /// Its records, as its completion counts them.
+    pub(super) fn part(&self) -> Range<u32> {
+        self.first..self.first + self.count as u32
+    }
+
+    /// Its place among its partition's batches.
+    pub(super) fn place(&self) -> (u64, u32) {
+        (self.number, self.first)
+    }
+
+    /// Two batches with half of its records each, under the numbers that these have, for a broker to which it is too
+    /// large (Kafka's `ProducerBatch.split`). It must have been sealed, and have two records at least.
+    pub(super) fn halves(&self, compression: Compression) -> Result<[Self; 2], Error> {
+        let Some(sealed) = &self.sealed else { return Err(Error::Invalid("a batch that was never sent".to_owned())) };
+        // It is our own: there is nobody to be careful of.
+        let all = i32::MAX as usize;
+        let limits = Limits { max_decompressed_bytes: all, max_ratio: all, ratio_exempt_bytes: all };
+        let mut records = sealed.to_batch().records(&limits).map_err(malformed)?;
+        let mut half = |first: u32, count: i32, reserved: usize| -> Result<Self, Error> {
+            let builder = copied(records.by_ref().take(count as usize), compression).map_err(malformed)?;
+            let sequence = |s: Stamp| s.sequence.plus((first - self.first) as i32);
+            Ok(Self {
+                builder: Some(builder),
+                sealed: None,
+                completion: self.completion.clone(),
+                number: self.number,
+                first,
+                count,
+                created: self.created,
+                deadline: self.deadline,
+                reserved,
+                closed: true,
+                attempts: self.attempts,
+                stamp: self.stamp.map(|s| Stamp { sequence: sequence(s), ..s }),
+            })
+        };
+        let (count, reserved) = (self.count / 2, self.reserved / 2);
+        let one = half(self.first, count, reserved)?;
+        let two = half(self.first + count as u32, self.count - count, self.reserved - reserved)?;
+        self.completion.state.lock().pending += 1;
+        Ok([one, two])
+    }
+
     /// The bytes to be sent: compressed on the first attempt, stamped anew if the stamp has changed.
     pub(super) fn seal(&mut self, transactional: bool) -> Result<&PreparedBatch, Error> {
-        let malformed = |e: logrun_record::BatchError| Error::Invalid(format!("a batch can't be built: {e}"));
         if let Some(builder) = self.builder.take() {
             let builder = match self.stamp {
                 Some(s) => builder.producer(s.id, s.epoch, s.sequence),
@@ -170,4 +248,22 @@ impl Batch {
         }
         Ok(sealed)
     }
+}
+
+fn copied(
+    records: impl Iterator<Item = Result<Record, BatchError>>,
+    compression: Compression,
+) -> Result<BatchBuilder, BatchError> {
+    let mut builder = BatchBuilder::new(compression);
+    for record in records {
+        let record = record?;
+        let headers: Vec<(&[u8], Option<&[u8]>)> =
+            record.headers.iter().map(|h| (&h.key[..], h.value.as_deref())).collect();
+        builder.append(record.timestamp, record.key.as_deref(), record.value.as_deref(), &headers)?;
+    }
+    Ok(builder)
+}
+
+fn malformed(e: BatchError) -> Error {
+    Error::Invalid(format!("a batch can't be built: {e}"))
 }

@@ -15,8 +15,8 @@
 //!
 //! [`Producer::send`] waits only while `buffer.memory` is used up or nothing is known of the topic yet. Records of one
 //! partition are written in the order in which `send` took them. With `enable.idempotence`, the default, each is written
-//! once. A batch that a broker finds too large (`max.message.bytes`) fails as a whole: unlike Kafka's producer this one
-//! doesn't cut it into smaller ones, so `batch.size` must not be above that limit.
+//! once. A batch that a broker finds too large (`max.message.bytes`) goes again in halves, as often as it takes: only a
+//! record that is too large by itself fails.
 
 mod accumulator;
 mod batch;
@@ -291,9 +291,7 @@ impl Producer {
         let shared = self.shared();
         let (_hurry, all) = Hurry::to_flush(shared);
         for completion in all {
-            // The promise of the first record is the promise of the batch.
-            let first = Delivery { completion, index: 0, timestamp: 0 };
-            drop(first.await);
+            completion.whole().await;
         }
     }
 

@@ -65,11 +65,13 @@ impl Shared {
         if finished.is_empty() {
             return false;
         }
-        let numbers: Vec<u64> = finished.iter().map(|(number, ..)| *number).collect();
-        for (_, completion, result) in finished {
-            completion.finish(result);
+        let mut whole = Vec::with_capacity(finished.len());
+        for (batch, result) in finished {
+            if batch.completion.finish(batch.part(), result) {
+                whole.push(batch.number);
+            }
         }
-        self.state.lock().accumulator.told(numbers);
+        self.state.lock().accumulator.told(whole);
         true
     }
 }

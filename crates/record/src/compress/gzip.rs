@@ -20,7 +20,7 @@ pub(super) fn decompress(data: &[u8], limit: usize) -> Result<Vec<u8>, BatchErro
         loop {
             let from = out.len();
             // One byte more than allowed, so that a stream of exactly the limit is told from a longer one.
-            let room = STEP.max(from / 2).min(limit + 1 - from);
+            let room = STEP.max(from / 2).min((limit - from).saturating_add(1));
             out.resize(from + room, 0);
             let n = decoder.read(&mut out[from..]).map_err(|e| malformed(Gzip, e))?;
             out.truncate(from + n);
