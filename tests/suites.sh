@@ -79,9 +79,9 @@ P
 fi
 
 # kafka-python 3.0.12 forgets a subscription without a group that is made just while its first, empty metadata response
-# arrives, and looks again after five minutes: a broker that answers within a millisecond meets that in one run of twenty
-# (seen in the client's own log). What fails of the tests with such consumers, and nothing else, is run again, three times
-# at most.
+# arrives, and looks again after five minutes ("TODO: handle future when old metadata request is currently in-flight" of its
+# cluster.py): a broker that answers within a millisecond meets that in one such test of ten. What fails of the tests with
+# such consumers, and nothing else, is run again, each until it passes, five times at most.
 RACY='test_(consumer|producer)_integration\.'
 
 passed=0 failed=0 skipped=0
@@ -97,17 +97,18 @@ for suite in "$@"; do
   line=$(tail -n 1 <<< "$out")
   failures=$SUITE_WORK/$suite/failed-$suite.txt
   if [ "$suite" = kafka-python ] && grep -qE "$RACY" "$failures" 2> /dev/null && ! grep -qvE "$RACY" "$failures"; then
-    again=$(wc -l < "$failures") first=${line%% *}
-    tests=$(sed -E 's/.*\.//; s/\[.*//; s/ .*//' "$failures" | sort -u | sed ':a;N;$!ba;s/\n/ or /g')
-    for _ in 1 2 3; do
+    first=${line%% *} rest=$(wc -l < "$failures")
+    for _ in 1 2 3 4 5; do
+      tests=$(sed -E 's/ .*//; s/^([A-Za-z0-9_]+\.)+//' "$failures" | sort -u | sed ':a;N;$!ba;s/\n/ or /g')
       echo "once more: $tests"
       out=$(SUITE_PARTIAL=1 bash "$SUITES/$suite.sh" "$SUITE_AT" -k "$tests" 2>&1)
       echo "$out"
-      if [[ $(tail -n 1 <<< "$out") =~ ^[1-9][0-9]*\ passed,\ 0\ failed ]]; then
-        line="$((first + again)) passed, 0 failed, 0 skipped"
-        break
-      fi
+      [[ $(tail -n 1 <<< "$out") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ 0\ skipped$ ]] || break
+      [ $((BASH_REMATCH[1] + BASH_REMATCH[2])) = "$rest" ] || break
+      first=$((first + BASH_REMATCH[1])) rest=${BASH_REMATCH[2]}
+      [ "$rest" != 0 ] || break
     done
+    line="$first passed, $rest failed, 0 skipped"
   fi
   if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
     # A name that did not run is not counted by a suite that is told what to run: it has failed.
