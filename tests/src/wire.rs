@@ -49,6 +49,8 @@ pub struct Connection {
     read: BufReader<TcpStream>,
     write: TcpStream,
     correlation: i32,
+    /// How long the broker may take to acknowledge what is produced.
+    pub produce_timeout: Duration,
 }
 
 fn bad(what: impl Into<String>) -> io::Error {
@@ -65,7 +67,12 @@ impl Connection {
         write.set_nodelay(true)?;
         write.set_read_timeout(Some(patience))?;
         write.set_write_timeout(Some(patience))?;
-        Ok(Self { read: BufReader::with_capacity(1 << 16, write.try_clone()?), write, correlation: 0 })
+        Ok(Self {
+            read: BufReader::with_capacity(1 << 16, write.try_clone()?),
+            write,
+            correlation: 0,
+            produce_timeout: Duration::from_secs(20),
+        })
     }
 
     fn send(&mut self, api: (i16, i16), body: &[u8]) -> io::Result<()> {
@@ -229,7 +236,7 @@ impl Connection {
     pub fn produce(&mut self, topic: &str, partition: i32, batch: &[u8]) -> io::Result<()> {
         let mut body = (-1i16).to_be_bytes().to_vec(); // no transactional id
         body.extend(1i16.to_be_bytes()); // acks
-        body.extend(20_000i32.to_be_bytes());
+        body.extend((self.produce_timeout.as_millis() as i32).to_be_bytes());
         body.extend(1i32.to_be_bytes());
         put_str(&mut body, topic);
         body.extend(1i32.to_be_bytes());

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use logrun_testkit::command::{Ended, run};
-use logrun_testkit::{Home, Product, Running, Scratch};
+use logrun_testkit::{Background, Home, Product, Running, Scratch};
 use logrun_tests::logrun;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -66,9 +66,7 @@ impl Course {
     fn in_background(&self, line: &str) -> Background {
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(format!("exec {}", self.command(line)));
-        Background(
-            shell.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("a process"),
-        )
+        Background::spawn(&mut shell).expect("a process")
     }
 
     /// Asks until the answer is as wanted.
@@ -82,16 +80,6 @@ impl Course {
             }
             assert!(begun.elapsed() < PATIENCE, "{line}\n{}", answer.said());
         }
-    }
-}
-
-struct Background(std::process::Child);
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -257,11 +245,11 @@ fn groups() {
     let refused = course.line(&format!("{reset} --to-earliest --execute"));
     assert!(refused.stdout.contains("Assignments can only be reset if the group 'consumer_group_name' is inactive, but the current state is Stable."), "{}", refused.said());
     assert!(refused.stderr.contains("console-consumer at 127.0.0.1"), "{}", refused.said());
-    drop(member);
-    course.until(
-        "kafka-consumer-groups --bootstrap-server localhost:9092 --delete --group consumer_group_name",
-        |answer| answer == "Deletion of requested consumer groups ('consumer_group_name') was successful.\n",
-    );
+    // Ctrl-C leaves the group, which then is free at once.
+    member.interrupt(PATIENCE).expect("it ends");
+    let deleted =
+        course.ok("kafka-consumer-groups --bootstrap-server localhost:9092 --delete --group consumer_group_name");
+    assert_eq!(deleted, "Deletion of requested consumer groups ('consumer_group_name') was successful.\n");
     // Without --group, a group with a random name appears.
     let _reader = course.in_background("kafka-console-consumer --bootstrap-server 127.0.0.1:9092 --topic my_topic");
     course.until("kafka-consumer-groups --bootstrap-server localhost:9092 --list", |answer| {

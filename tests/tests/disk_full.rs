@@ -182,6 +182,8 @@ fn a_full_disk(kind: &str, reserve: u64) {
     let _show = ShowLog(&home);
     let mut running = start(&home);
     let mut writer = Writer::new(&home, "filled", 2);
+    // What waits for room waits so long.
+    writer.connection.produce_timeout = Duration::from_secs(3);
     let taken = writer.fill(0);
     assert!(taken > 200, "only {taken} batches were taken");
     let free = |home: &Home| connect(home).describe_log_dirs().expect("DescribeLogDirs")[0].usable_bytes as u64;

@@ -4,11 +4,11 @@
 //! Against Apache Kafka too, where the judge is there: `cargo test -p logrun-tests --test people -- --ignored`
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use logrun_testkit::command::{Ended, run};
-use logrun_testkit::{Home, Product, Running, Scratch, free_port_pair, judge};
+use logrun_testkit::{Background, Home, Product, Running, Scratch, free_port_pair, judge};
 use logrun_tests::logrun;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,8 +83,7 @@ impl Desk {
     }
 
     fn in_background(&self, line: &str) -> Background {
-        let mut shell = self.shell(&format!("exec {line}"));
-        Background(shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a process"))
+        Background::spawn(&mut self.shell(&format!("exec {line}"))).expect("a process")
     }
 
     #[track_caller]
@@ -111,16 +110,6 @@ fn with_logrun() -> std::ffi::OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let own = binary.parent().map(PathBuf::from).unwrap_or_default();
     std::env::join_paths(std::iter::once(own).chain(std::env::split_paths(&path))).expect("a path")
-}
-
-struct Background(Child);
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// Ids, times, spans and sizes, which differ from run to run, as what they are.
@@ -320,8 +309,9 @@ fn groups() {
         let said = desk.fails(line, 1);
         assert!(said.contains("1 active member") && said.contains("logrun at 127.0.0.1"), "{said}");
     }
-    drop(member);
-    desk.until("logrun groups delete billing --yes", |answer| answer == "{\"group\":\"billing\",\"deleted\":true}\n");
+    // Ctrl-C leaves the group, which then is free at once.
+    member.interrupt(PATIENCE).expect("it ends");
+    assert_eq!(desk.ok("logrun groups delete billing --yes"), "{\"group\":\"billing\",\"deleted\":true}\n");
 }
 
 #[test]

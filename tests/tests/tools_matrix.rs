@@ -7,10 +7,10 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use logrun_testkit::{Home, Product, Running, Scratch, judge};
+use logrun_testkit::{Background, Home, Product, Running, Scratch, judge};
 use logrun_tests::tools::{CLASSES, Tools, comparable};
 use logrun_tests::{here, logrun};
 use regex::Regex;
@@ -144,34 +144,20 @@ fn write_files(dir: &Path, who: &str) {
     }
 }
 
-/// A consumer of ours that goes on in the background.
-struct Background(Child);
-
-impl Background {
-    fn begin(side: &Side, tools: &mut Tools, scenario: &Scenario) -> Self {
-        let Product::Logrun(binary) = logrun() else { unreachable!("ours is Logrun") };
-        let tool = &scenario.words[1];
-        let args = &side.args(scenario, "mine")[1..];
-        let mut command = Command::new(binary);
-        command.arg(tool).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = Self(command.spawn().expect("a process"));
-        let group = args.iter().skip_while(|a| *a != "--group").nth(1).expect("a group");
-        let describe: Vec<String> =
-            ["--describe", "--group", group, "--bootstrap-server", &side.home.bootstrap()].map(str::to_owned).into();
-        let begun = Instant::now();
-        while !tools.ours("kafka-consumer-groups", &describe, "").expect("an answer").1.contains("/127.0.0.1") {
-            assert!(begun.elapsed() < PATIENCE, "{}: the group has no member with a partition", side.name);
-        }
-        child
+/// A consumer of ours that goes on in the background, once it is a member of its group.
+fn member(side: &Side, tools: &mut Tools, scenario: &Scenario) -> Background {
+    let Product::Logrun(binary) = logrun() else { unreachable!("ours is Logrun") };
+    let tool = &scenario.words[1];
+    let args = &side.args(scenario, "mine")[1..];
+    let member = Background::spawn(Command::new(binary).arg(tool).args(args)).expect("a process");
+    let group = args.iter().skip_while(|a| *a != "--group").nth(1).expect("a group");
+    let describe: Vec<String> =
+        ["--describe", "--group", group, "--bootstrap-server", &side.home.bootstrap()].map(str::to_owned).into();
+    let begun = Instant::now();
+    while !tools.ours("kafka-consumer-groups", &describe, "").expect("an answer").1.contains("/127.0.0.1") {
+        assert!(begun.elapsed() < PATIENCE, "{}: the group has no member with a partition", side.name);
     }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
-        let _ = self.0.wait();
-    }
+    member
 }
 
 fn kafka() -> Product {
@@ -193,9 +179,13 @@ fn ours_answer_as_apache_kafkas_own() {
         match scenario.words[0].as_str() {
             "begin" => {
                 let serving = sides.iter().filter(|side| !(scenario.kafka && side.name == "Logrun"));
-                background = serving.map(|side| Background::begin(side, &mut tools, scenario)).collect();
+                background = serving.map(|side| member(side, &mut tools, scenario)).collect();
             }
-            "end" => background.clear(),
+            "end" => {
+                for member in background.drain(..) {
+                    member.interrupt(PATIENCE).expect("it ends");
+                }
+            }
             tool => {
                 for side in sides.iter().take(if scenario.once { 1 } else { sides.len() }) {
                     let ours = tools.ours(tool, &side.args(scenario, "mine"), &scenario.input);

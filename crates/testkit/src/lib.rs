@@ -4,6 +4,7 @@
 //! For tests and measurements. It must never be linked into the program, and it depends on none of the program's
 //! crates, so that what it says about the program is not said with the program's own code.
 
+mod background;
 mod broker;
 pub mod command;
 pub mod load;
@@ -13,6 +14,7 @@ pub mod procfs;
 mod scratch;
 mod secured;
 
+pub use background::Background;
 pub use broker::{Home, Product, Ready, Running, exit_code, judge, logrun_binary};
 pub use ports::free_port_pair;
 pub use scratch::Scratch;
