@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-const POLL: Duration = Duration::from_millis(1);
+/// Between two looks at whether a process has ended.
+pub(crate) const POLL: Duration = Duration::from_millis(1);
 
 /// See the module. Dropped, it is killed (`kill -9`).
 #[derive(Debug)]
@@ -27,16 +28,24 @@ impl Background {
     /// `TimedOut` when it is still there after `patience`; then it is killed.
     pub fn interrupt(mut self, patience: Duration) -> io::Result<ExitStatus> {
         kill_process(Pid::from_child(&self.0), Signal::INT)?;
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.0.try_wait()? {
-                return Ok(status);
-            }
-            if begun.elapsed() > patience {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, format!("still running after {patience:?}")));
-            }
-            std::thread::sleep(POLL);
+        wait_within(&mut self.0, patience)
+    }
+}
+
+/// Waits until `child` has ended.
+///
+/// # Errors
+/// `TimedOut` when it is still there after `patience`.
+pub(crate) fn wait_within(child: &mut Child, patience: Duration) -> io::Result<ExitStatus> {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
         }
+        if begun.elapsed() > patience {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("still running after {patience:?}")));
+        }
+        std::thread::sleep(POLL);
     }
 }
 

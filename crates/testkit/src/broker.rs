@@ -14,10 +14,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
+use crate::background::{POLL, wait_within};
 use crate::{free_port_pair, probe, procfs, repository};
-
-/// Between two looks at whether a process has ended.
-const POLL: Duration = Duration::from_millis(1);
 
 /// Which broker, and what starts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -380,16 +378,7 @@ impl Running {
     /// # Errors
     /// `TimedOut` when it is still there after `patience`.
     pub fn wait_end(&mut self, patience: Duration) -> io::Result<ExitStatus> {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
-            }
-            if start.elapsed() > patience {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, format!("still running after {patience:?}")));
-            }
-            std::thread::sleep(POLL);
-        }
+        wait_within(&mut self.child, patience)
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::background::wait_within;
 use crate::broker::exit_code;
 
 /// How a program ended and what it said.
@@ -49,18 +50,18 @@ fn ended(command: &mut Command, dir: &Path, patience: Duration) -> io::Result<En
     let start = Instant::now();
     let mut child = command.spawn()?;
     let text = |path: &Path| fs::read(path).map(|b| String::from_utf8_lossy(&b).into_owned());
-    loop {
-        if let Some(status) = child.try_wait()? {
+    match wait_within(&mut child, patience) {
+        Ok(status) => {
             let took = start.elapsed();
-            return Ok(Ended { code: exit_code(status), stdout: text(&out)?, stderr: text(&err)?, took });
+            Ok(Ended { code: exit_code(status), stdout: text(&out)?, stderr: text(&err)?, took })
         }
-        if start.elapsed() > patience {
+        Err(e) if e.kind() == io::ErrorKind::TimedOut => {
             child.kill()?;
             child.wait()?;
             let said = text(&out)? + &text(&err)?;
-            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("still running after {patience:?}: {said}")));
+            Err(io::Error::new(e.kind(), format!("{e}: {said}")))
         }
-        std::thread::sleep(Duration::from_millis(1));
+        Err(e) => Err(e),
     }
 }
 
