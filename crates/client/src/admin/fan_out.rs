@@ -150,8 +150,8 @@ impl Admin {
             let Some(first) = again.values().next().cloned() else { return results };
             if let Err(e) = self.client.pause(deadline, failures, R::NAME, first).await {
                 let timed_out = |last: Error| match &e {
-                    Error::TimedOut { what, after, .. } if !matches!(last, Error::TimedOut { .. }) => {
-                        Error::TimedOut { what: what.clone(), after: *after, last: Some(Box::new(last)) }
+                    Error::TimedOut { .. } if !matches!(last, Error::TimedOut { .. }) => {
+                        deadline.missed(R::NAME, Some(last))
                     }
                     _ => last,
                 };
