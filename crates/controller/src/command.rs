@@ -74,6 +74,8 @@ pub enum Command {
     },
     UpdateFeatures {
         request: m::UpdateFeaturesRequest,
+        /// The level of `kraft.version`, which the quorum keeps: it is no record of the metadata.
+        kraft_version: i16,
     },
     AssignReplicasToDirs {
         request: m::AssignReplicasToDirsRequest,

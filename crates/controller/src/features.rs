@@ -20,12 +20,20 @@ const SAFE_DOWNGRADE: i8 = 2;
 const UNSAFE_DOWNGRADE: i8 = 3;
 
 impl Controller {
-    pub(crate) fn update_features(&self, request: &UpdateFeaturesRequest) -> Decided {
+    /// Whether the request, decided now, raises `kraft.version`: that is for the quorum to do, and before the records of
+    /// the decision are appended.
+    pub fn raises_kraft_version(&self, request: &UpdateFeaturesRequest, kraft_version: i16) -> bool {
+        !request.validate_only
+            && request.feature_updates.iter().all(|u| self.update_feature(u, kraft_version).is_ok())
+            && request.feature_updates.iter().any(|u| u.feature == KRAFT_VERSION && u.max_version_level > kraft_version)
+    }
+
+    pub(crate) fn update_features(&self, request: &UpdateFeaturesRequest, kraft_version: i16) -> Decided {
         let mut records = Vec::new();
         let mut results = Vec::with_capacity(request.feature_updates.len());
         let mut first_error = Ok(());
         for u in &request.feature_updates {
-            let result = self.update_feature(u);
+            let result = self.update_feature(u, kraft_version);
             let (error_code, error_message) = outcome(&result);
             match result {
                 Ok(r) => records.extend(r),
@@ -50,7 +58,7 @@ impl Controller {
         Decision { records, reply: Reply::UpdateFeatures(response) }
     }
 
-    fn update_feature(&self, u: &FeatureUpdateKey) -> Result<Vec<MetadataRecord>, ApiError> {
+    fn update_feature(&self, u: &FeatureUpdateKey, kraft_version: i16) -> Result<Vec<MetadataRecord>, ApiError> {
         let name = &u.feature;
         let refuse_level = |why: String| {
             let message = format!("Invalid update version {} for feature {name}. {why}", u.max_version_level);
@@ -65,11 +73,11 @@ impl Controller {
         if new < 0 {
             return refuse_level("A feature version cannot be less than 0.".into());
         }
-        let Some(feature) = Feature::by_name(name).filter(|f| f.served && f.contains(new)) else {
+        if !Feature::by_name(name).is_some_and(|f| f.served && f.contains(new)) {
             return refuse_level(format!("This node does not support version {new} of the feature."));
-        };
+        }
         if *name == KRAFT_VERSION {
-            return if new == feature.max { Ok(Vec::new()) } else { refuse_level("It can't be lowered.".into()) };
+            return if new < kraft_version { refuse_level("It can't be lowered.".into()) } else { Ok(Vec::new()) };
         }
         self.check_nodes_support(u)?;
         if new == current {

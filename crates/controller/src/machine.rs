@@ -272,7 +272,7 @@ impl Recorded for Controller {
             Command::AlterPartitionReassignments { request } => self.alter_partition_reassignments(&request),
             Command::AlterPartition { request } => self.alter_partition(&request),
             Command::AllocateProducerIds { request } => self.allocate_producer_ids(&request),
-            Command::UpdateFeatures { request } => self.update_features(&request),
+            Command::UpdateFeatures { request, kraft_version } => self.update_features(&request, kraft_version),
             Command::AssignReplicasToDirs { request } => self.assign_replicas_to_dirs(&request),
             Command::NoOp => Decision { records: vec![NoOpRecord::default().into()], reply: Reply::Done },
         }

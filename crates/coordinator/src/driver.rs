@@ -128,6 +128,14 @@ impl<M: Recorded, Ticket> Driver<M, Ticket> {
         }
     }
 
+    /// The same, to be told what it learns by no record. Its state for the records stays as they made it.
+    pub fn machine_mut(&mut self) -> Option<&mut M> {
+        match self.phase {
+            Phase::Active(_) => self.machine.as_mut(),
+            Phase::Unloaded | Phase::Loading(_) => None,
+        }
+    }
+
     /// The last offset that was replayed, [`Offset::NONE`] before the first.
     pub fn last_written(&self) -> Offset {
         self.last_written

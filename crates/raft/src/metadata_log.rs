@@ -12,7 +12,7 @@ use logrun_record::ControlRecordType;
 use tracing::info;
 
 use crate::batches::{self, Contents};
-use crate::control::{self, Voter};
+use crate::control::{self, ControlRecord, Voter};
 use crate::quorum_state::QuorumState;
 use crate::snapshot::{self, Snapshot, SnapshotId};
 use crate::{METADATA_DIR, RaftError};
@@ -232,20 +232,43 @@ impl MetadataLog {
         };
         self.state.write(&*self.io.disk, &self.dir)?;
         self.leading = true;
+        let base = self.log.log_end_offset();
+        self.log.assign_epoch_start(LeaderEpoch(epoch.get()), base);
         let mut records = vec![control::leader_change(self.config.voter.id)?];
-        if self.log.log_end_offset() == Offset::ZERO {
+        // The log begins with the voters that the first snapshot names. Where the configuration names them there are none.
+        let begins = base == Offset::ZERO && !self.known.voters.is_empty();
+        if begins {
             records.extend(control::quorum(std::slice::from_ref(&self.config.voter))?);
+        }
+        self.append_control(&records, now)?;
+        if begins {
             self.known.voters = vec![self.config.voter.clone()];
         }
-        let base = self.log.log_end_offset();
-        let leader_epoch = LeaderEpoch(epoch.get());
-        self.log.assign_epoch_start(leader_epoch, base);
-        let batch = batches::control(base, leader_epoch, now.wall, &records)?;
+        info!(%epoch, offset = %self.log.log_end_offset(), "leads the metadata quorum");
+        Ok(epoch)
+    }
+
+    /// Raises the feature `kraft.version` to 1: from here on the log names the voters, which is this node alone, and no longer
+    /// the configuration (`KafkaRaftClient.upgradeKRaftVersion`, KIP-853). Waits for the device.
+    pub fn raise_kraft_version(&mut self, now: Now) -> Result<(), RaftError> {
+        let voter = self.config.voter.clone();
+        self.append_control(&control::quorum(std::slice::from_ref(&voter))?, now)?;
+        info!(offset = %self.log.log_end_offset(), "the metadata log names the quorum's voters: kraft.version is 1");
+        self.known.voters = vec![voter];
+        Ok(())
+    }
+
+    /// Appends a batch of the quorum's own records and waits until it is on the device, and everything before it.
+    fn append_control(&mut self, records: &[ControlRecord], now: Now) -> Result<(), RaftError> {
+        if !self.leading {
+            return Err(RaftError::NotLeader { node: self.config.voter.id.get() });
+        }
+        let epoch = LeaderEpoch(self.state.leader_epoch.get());
+        let batch = batches::control(self.log.log_end_offset(), epoch, now.wall, records)?;
         self.log.append(&[batch], now)?;
         self.log.flush(now)?;
         self.high_watermark = self.log.log_end_offset();
-        info!(%epoch, offset = %self.log.log_end_offset(), "leads the metadata quorum");
-        Ok(epoch)
+        Ok(())
     }
 
     /// Appends records, as one batch unless they're too large for one: what must be atomic is kept small by whoever

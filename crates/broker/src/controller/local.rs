@@ -192,7 +192,15 @@ impl Local {
             let id = self.elsewhere(&command);
             let is_noop = matches!(command, Command::NoOp);
             let contact = heartbeat_of(&command);
-            let command = inner.with_sessions(now.monotonic, command);
+            let command = inner.with_what_it_lacks(now.monotonic, command);
+            if let Err(e) = inner.before(&command, now) {
+                let refused = Failure::with(ErrorCode::KafkaStorageError, e.to_string());
+                if matches!(&e, RaftError::Log(e) if e.is_storage_failure()) {
+                    let _ = self.work.send(Work::Failed(e));
+                }
+                let _ = ticket.send(Err(refused));
+                return;
+            }
             let Inner { driver, log, .. } = &mut *inner;
             let version = driver.machine().map_or(MetadataVersion::LATEST, Machine::metadata_version);
             let mut appender = Appender { log, version, now, appended: None, failed: None };
@@ -355,8 +363,8 @@ impl Local {
 }
 
 impl Inner {
-    /// Tells the machine what only the sessions know.
-    fn with_sessions(&self, now: Monotonic, command: Command) -> Command {
+    /// The command with what only the sessions and the quorum know.
+    fn with_what_it_lacks(&self, now: Monotonic, command: Command) -> Command {
         match command {
             Command::RegisterBroker { request, former_self_is_dead, .. } => {
                 let id = NodeId(request.broker_id);
@@ -368,8 +376,22 @@ impl Inner {
                 let others_caught_up = self.liveness.others_caught_up(NodeId(request.broker_id));
                 Command::BrokerHeartbeat { request, others_caught_up }
             }
+            Command::UpdateFeatures { request, .. } => {
+                Command::UpdateFeatures { request, kraft_version: self.log.kraft_version() }
+            }
             other => other,
         }
+    }
+
+    /// Does what a command asks of the quorum itself, before its records are decided and appended.
+    fn before(&mut self, command: &Command, now: Now) -> Result<(), RaftError> {
+        let Command::UpdateFeatures { request, kraft_version } = command else { return Ok(()) };
+        let Some(machine) = self.driver.machine_mut() else { return Ok(()) };
+        if machine.raises_kraft_version(request, *kraft_version) {
+            self.log.raise_kraft_version(now)?;
+            machine.set_next_offset(self.log.end_offset());
+        }
+        Ok(())
     }
 
     /// Brings the session of broker `id` to what was decided; `contact` is its heartbeat, if it was one.

@@ -20,7 +20,8 @@ pub async fn handle(
 ) -> UpdateFeaturesResponse {
     // Kafka's controller looks at the kind of upgrade only, which version 0 does not have: there nothing is lowered.
     request.feature_updates.iter_mut().for_each(|u| u.allow_downgrade = false);
-    let failure = match broker.controller().submit(Command::UpdateFeatures { request }).await {
+    // The level is the controller's to say.
+    let failure = match broker.controller().submit(Command::UpdateFeatures { request, kraft_version: 0 }).await {
         Ok(Reply::UpdateFeatures(response)) => return shaped(context.api_version, response),
         Ok(other) => refused(other),
         Err(failure) => failure,

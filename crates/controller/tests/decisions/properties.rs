@@ -159,6 +159,7 @@ fn command(w: &World, n: usize, step: Step) -> Command {
                 }],
                 ..Default::default()
             },
+            kraft_version: 1,
         },
     }
 }

@@ -242,6 +242,7 @@ fn features_and_producer_ids() {
             FeatureUpdateKey { feature: name.into(), max_version_level: level, upgrade_type, ..Default::default() };
         Command::UpdateFeatures {
             request: m::UpdateFeaturesRequest { feature_updates: vec![key], ..Default::default() },
+            kraft_version: 1,
         }
     };
     let elr = "eligible.leader.replicas.version";
@@ -262,6 +263,16 @@ fn features_and_producer_ids() {
         let what = format!("update {name} to {level} by {kind}");
         let Reply::UpdateFeatures(r) = w.run(&what, update(name, level, kind)) else { panic!() };
         w.say(&format!("{} {:?}", r.error_code, r.error_message.as_deref().unwrap_or("")));
+    }
+    for (at, to) in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)] {
+        let Command::UpdateFeatures { mut request, .. } = update("kraft.version", to, 1) else { panic!() };
+        let raises = w.controller.raises_kraft_version(&request, at);
+        assert_eq!(raises, (at, to) == (0, 1), "from {at} to {to}");
+        request.validate_only = true;
+        assert!(!w.controller.raises_kraft_version(&request, at), "a dry run from {at} to {to}");
+        request.validate_only = false;
+        request.feature_updates.push(FeatureUpdateKey { feature: "nosuch".into(), ..Default::default() });
+        assert!(!w.controller.raises_kraft_version(&request, at), "with one that is refused, from {at} to {to}");
     }
     let epoch = w.controller.image().cluster.broker_epoch(NodeId(1)).unwrap().get();
     for (id, epoch) in [(1, epoch), (1, epoch), (1, epoch + 1), (2, epoch)] {

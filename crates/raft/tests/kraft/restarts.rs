@@ -44,6 +44,39 @@ async fn each_start_is_an_epoch_of_its_own() {
     assert_eq!(p.leader_epoch.get(), 10, "no leader, then a leader, at each of five restarts");
 }
 
+/// A quorum whose voters the configuration names is of `kraft.version` 0 until it is raised, and then for good.
+#[tokio::test(start_paused = true)]
+async fn the_log_names_the_voters_once_kraft_version_is_raised() {
+    let (disk, env) = simulated(1);
+    MetadataLog::format(&env.io, &data_dir(), &[], now()).unwrap();
+    let start = || load(&env, &data_dir(), raft_config(DIRECTORY), false).unwrap();
+    let mut node = start();
+    assert!(matches!(node.log.raise_kraft_version(now()), Err(RaftError::NotLeader { node: 1 })));
+    node.lead().unwrap();
+    node.activate().await.unwrap();
+    disk.kill();
+    let mut node = start();
+    node.lead().unwrap();
+    assert_eq!((node.log.kraft_version(), node.log.voters()), (0, [].as_slice()));
+    node.log.raise_kraft_version(now()).unwrap();
+    node.machine.set_next_offset(node.log.end_offset());
+    node.register(DIRECTORY, 2).await.unwrap();
+    node.create("after", 1, 1).await.unwrap();
+    let named = [voter(DIRECTORY)];
+    assert_eq!((node.log.kraft_version(), node.log.voters()), (1, named.as_slice()));
+    disk.crash(&Random::from_seed(1));
+    for snapshot in [true, false] {
+        let mut node = start();
+        assert_eq!((node.log.kraft_version(), node.log.voters()), (1, named.as_slice()));
+        assert_eq!(node.image().topics.len(), 1);
+        node.lead().unwrap();
+        if snapshot {
+            node.log.write_snapshot(node.loader.image(), now()).unwrap();
+        }
+        disk.kill();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_of_another_id_is_refused() {
     let (_, env) = simulated(1);
