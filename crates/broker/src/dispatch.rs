@@ -112,7 +112,9 @@ pub enum Reply<M> {
 }
 
 impl<M: Message + Send + 'static> IntoOutcome for Reply<M> {
-    fn into_outcome(self, context: RequestContext) -> Outcome {
+    fn into_outcome(self, mut context: RequestContext) -> Outcome {
+        // The response may be owed for long, and the request's frame is the buffer that the next request is read into.
+        context.client_id = None;
         match self {
             Self::Now(response) => response.into_outcome(context),
             Self::Later(response) => Outcome::Later(Box::pin(async move {

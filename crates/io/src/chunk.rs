@@ -17,7 +17,7 @@ use std::io;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -42,6 +42,8 @@ const FREE_REGIONS_FIRM: usize = 32;
 struct Region {
     start: NonNull<u8>,
     bytes: usize,
+    /// What the kernel was told last: 0 for nothing, 1 for small pages, 2 for huge ones.
+    told: AtomicU8,
 }
 
 // SAFETY: the mapping is plain memory; who may touch which part of it is ruled by the blocks (see above).
@@ -66,12 +68,16 @@ impl Region {
             }
             rustix::mm::munmap(start.add(bytes).cast(), LARGE_CHUNK_BYTES - before)?;
             let start = NonNull::new(start).ok_or(io::ErrorKind::OutOfMemory)?;
-            Ok(Self { start, bytes })
+            Ok(Self { start, bytes, told: AtomicU8::new(0) })
         }
     }
 
     /// Whether the kernel should back it by huge pages. A wish: that it can't be granted changes nothing.
     fn advise_huge(&self, huge: bool) {
+        let tell = 1 + u8::from(huge);
+        if self.told.swap(tell, Ordering::Relaxed) == tell {
+            return;
+        }
         let advice = if huge { Advice::LinuxHugepage } else { Advice::LinuxNoHugepage };
         // SAFETY: the range is a mapping of ours, and this advice changes no contents.
         let _ = unsafe { rustix::mm::madvise(self.start.as_ptr().cast(), self.bytes, advice) };
@@ -265,15 +271,30 @@ impl ChunkWriter {
     /// # Errors
     /// Those of `read`; nothing is filled then.
     pub fn fill(&mut self, max: usize, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
+        let n = read(self.room(max))?;
+        self.advance(n);
+        Ok(n)
+    }
+
+    /// At most `max` bytes of the room behind what is filled; [`Self::advance`] says how many of them were written.
+    pub fn room(&mut self, max: usize) -> &mut [u8] {
         let at = self.filled();
         let max = max.min(self.capacity() - at);
         // SAFETY: the range lies within the block, at or behind `filled`, where no slice reaches and nobody else
         // writes while `self` is borrowed; the mapping is initialised.
-        let room = unsafe { std::slice::from_raw_parts_mut(self.inner.start().add(at), max) };
-        let n = read(room)?;
-        assert!(n <= max, "no more is filled than there is room");
+        unsafe { std::slice::from_raw_parts_mut(self.inner.start().add(at), max) }
+    }
+
+    /// The next `n` bytes of the room are filled now.
+    pub fn advance(&mut self, n: usize) {
+        let at = self.filled();
+        assert!(n <= self.capacity() - at, "no more is filled than there is room");
         self.inner.filled.store(at + n, Ordering::Release);
-        Ok(n)
+    }
+
+    /// What is filled.
+    pub fn bytes(&self) -> &[u8] {
+        self.inner.bytes(0..self.filled())
     }
 
     /// Leaves out what is before `at`; it holds what was there before.

@@ -85,7 +85,8 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Pro
             });
         }
         responses.push(TopicProduceResponse {
-            name: topic.name,
+            // Not as a slice of the request, whose buffer is free again before the response is sent.
+            name: topic.name.detached(),
             topic_id: topic.topic_id,
             partition_responses: partitions,
             ..Default::default()
