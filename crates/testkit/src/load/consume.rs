@@ -27,13 +27,13 @@ const WAIT_MS: i32 = 500;
 /// What it lacks when `deadline` passes.
 pub fn wait_led(addr: SocketAddr, topic: &str, partitions: i32, deadline: Instant) -> io::Result<()> {
     let mut stream = wire::connect(addr)?;
+    let mut responses = wire::Responses::new(stream.try_clone()?);
     let from: Vec<(i32, i64)> = (0..partitions).map(|p| (p, 0)).collect();
     let request = wire::fetch(topic, &from, 0, 1, 1);
-    let mut buffer = Vec::new();
     loop {
         stream.write_all(&request)?;
-        wire::response(&mut stream, &mut buffer)?;
-        match wire::fetched(&buffer, |_| ()) {
+        responses.next()?;
+        match wire::fetched(&mut responses, |_| ()) {
             Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
             ended => return ended,
         }
@@ -60,10 +60,10 @@ impl<'a> Consume<'a> {
     /// What the socket gives; `InvalidData` for a malformed response or an error of a partition.
     pub fn run(&self, addr: SocketAddr, stop: impl Fn() -> bool) -> io::Result<Consumed> {
         let mut stream = wire::connect(addr)?;
+        let mut responses = wire::Responses::new(stream.try_clone()?);
         let mut positions: Vec<(i32, i64)> = (0..self.partitions).map(|p| (p, 0)).collect();
         let begin = Instant::now();
         let mut out = Consumed { records: 0, bytes: 0, elapsed: Duration::ZERO };
-        let mut buffer = Vec::new();
         while out.records < self.records && !stop() {
             stream.write_all(&wire::fetch(
                 self.topic,
@@ -72,8 +72,8 @@ impl<'a> Consume<'a> {
                 self.bytes_max,
                 self.partition_bytes_max,
             ))?;
-            wire::response(&mut stream, &mut buffer)?;
-            wire::fetched(&buffer, |f| {
+            responses.next()?;
+            wire::fetched(&mut responses, |f| {
                 out.records += f.records;
                 out.bytes += f.bytes;
                 if let (Some(next), Some(p)) =

@@ -111,19 +111,19 @@ impl Load<'_> {
         match self.pace {
             Pace::Flat { requests, batches, batch_records } => {
                 let bytes = batch(batch_records, self.value_bytes);
-                let templates: Vec<Vec<u8>> = (0..self.partitions.div_ceil(batches))
+                let templates: Vec<wire::Template> = (0..self.partitions.div_ceil(batches))
                     .map(|t| {
                         let parts = (0..batches).map(|b| (((t * batches + b) % self.partitions) as i32, &bytes[..]));
-                        wire::produce(self.topic, self.acks, parts)
+                        wire::Template::new(&wire::produce(self.topic, self.acks, parts))
                     })
-                    .collect();
+                    .collect::<io::Result<_>>()?;
                 let count = templates.len();
                 let (connections, number) = (u64::from(self.connections), u64::from(number));
                 let mine = requests / connections + u64::from(number < requests % connections);
                 for i in 0..mine {
                     flight.take_place(self.in_flight)?;
                     flight.sent(Sent { due: vec![(Instant::now(), 1)] });
-                    stream.write_all(&templates[(i + number) as usize % count])?;
+                    templates[(i + number) as usize % count].send(&stream)?;
                 }
                 Ok(mine * u64::from(batches) * u64::from(batch_records))
             }
@@ -230,9 +230,9 @@ impl Flight {
     }
 
     /// Takes the responses until all are there.
-    fn receive(&self, mut stream: TcpStream, count_from: Instant) -> io::Result<Latencies> {
+    fn receive(&self, stream: TcpStream, count_from: Instant) -> io::Result<Latencies> {
         let mut latencies = Latencies::default();
-        let mut buffer = Vec::new();
+        let mut responses = wire::Responses::new(stream);
         loop {
             {
                 let mut state = self.state();
@@ -243,9 +243,9 @@ impl Flight {
                     return Ok(latencies);
                 }
             }
-            wire::response(&mut stream, &mut buffer)?;
+            responses.next()?;
             let now = Instant::now();
-            wire::check_produced(&buffer)?;
+            wire::check_produced(&mut responses.rest()?)?;
             let answered = self.state().sent.pop_front();
             self.changed.notify_one();
             if now >= count_from {
