@@ -179,9 +179,10 @@ def main():
         new = json.loads(json.dumps(keeper.picture()))
         check(new == old, "not kept: " + difference(old, new))
     keeper.write(old)
-    state.write_text(json.dumps(keeper.picture(), indent=1))
-    records = sum(p["records"] for t in keeper.picture()["topics"].values() for p in t["partitions"])
-    print(f"stage {stage}: {records} records, {len(keeper.groups())} groups")
+    new = keeper.picture()
+    state.write_text(json.dumps(new, indent=1))
+    records = sum(p["records"] for t in new["topics"].values() for p in t["partitions"])
+    print(f"stage {stage}: {records} records, {len(new['groups'])} groups")
 
 
 try:

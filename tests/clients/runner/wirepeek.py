@@ -44,7 +44,8 @@ def call(sock, body):
 
 def fetch(sock, topic, partition, offset):
     """(high watermark, the bytes of whole and perhaps one partial batch)."""
-    body = struct.pack(">iiiib", -1, 500, 1, 50_000_000, 0)
+    # What is there is there: nothing is waited for, at the end neither.
+    body = struct.pack(">iiiib", -1, 0, 1, 50_000_000, 0)
     body += struct.pack(">i", 1) + text(topic) + struct.pack(">iiqi", 1, partition, offset, 50_000_000)
     reply = call(sock, body)
     at = 4 + 4 + 4 + 2 + len(topic) + 4 + 4  # correlation, throttle, one topic, its name, one partition, its number
