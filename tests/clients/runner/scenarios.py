@@ -68,8 +68,9 @@ class World:
         return len(found.partitions) if found and not found.error else 0
 
     def led(self, topic):
+        """Whether there is such a topic, and each of its partitions has a leader."""
         try:
-            return self.ends(topic) is not None
+            return bool(self.ends(topic))
         except KafkaException:
             return False
 
