@@ -90,8 +90,10 @@ impl Load<'_> {
     fn connection(&self, addr: SocketAddr, number: u32, begin: Instant) -> io::Result<(u64, Latencies)> {
         let stream = wire::connect(addr)?;
         let flight = Flight::default();
+        self.be_on_time();
         std::thread::scope(|scope| {
             let answers = scope.spawn(|| {
+                self.be_on_time();
                 let received = stream.try_clone().and_then(|s| flight.receive(s, begin + self.warm_up));
                 if received.is_err() {
                     flight.fail();
@@ -105,6 +107,14 @@ impl Load<'_> {
             let latencies = received?;
             Ok((sent?, latencies))
         })
+    }
+
+    /// Whoever times a pace goes before others, where the system lets it (as root): what is told is the broker's latency, not
+    /// when the scheduler got round to the one that looks at the clock.
+    fn be_on_time(&self) {
+        if !matches!(self.pace, Pace::Flat { .. }) {
+            let _ = rustix::process::setpriority_process(None, -20);
+        }
     }
 
     fn send(&self, mut stream: TcpStream, number: u32, flight: &Flight, begin: Instant) -> io::Result<u64> {
