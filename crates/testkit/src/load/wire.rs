@@ -1,7 +1,7 @@
 //! Produce v3 and Fetch v4, the oldest versions that Kafka 4 still serves, written and read by hand.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -111,24 +111,21 @@ impl Template {
     }
 }
 
-/// What is not looked at is read in pieces of so many bytes, all to the same place, which stays in the processor's cache.
-/// (Not to copy it at all, MSG_TRUNC, makes a reader so fast that it sleeps between any two pieces, and the broker is charged
+/// Responses are read in pieces of so many bytes, all to the same place, which stays in the processor's cache. (Not to copy
+/// what isn't looked at, MSG_TRUNC, makes a reader so fast that it sleeps between any two pieces, and the broker is charged
 /// for waking it.)
 const PIECE: usize = 128 << 10;
 
 /// Where responses come from.
 pub struct Responses {
-    stream: TcpStream,
-    /// What is not looked at.
-    piece: Vec<u8>,
-    rest: Vec<u8>,
+    stream: BufReader<TcpStream>,
     /// Of the response that is being read.
     left: usize,
 }
 
 impl Responses {
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream, piece: vec![0; PIECE], rest: Vec::new(), left: 0 }
+        Self { stream: BufReader::with_capacity(PIECE, stream), left: 0 }
     }
 
     /// Goes to the body of the next response; gives its correlation id.
@@ -142,13 +139,6 @@ impl Responses {
         }
         self.left = length - 4;
         Ok(correlation)
-    }
-
-    /// What is left of the response.
-    pub fn rest(&mut self) -> io::Result<&[u8]> {
-        self.rest.resize(std::mem::take(&mut self.left), 0);
-        self.stream.read_exact(&mut self.rest)?;
-        Ok(&self.rest)
     }
 }
 
@@ -187,9 +177,12 @@ impl Body for Responses {
         self.left = self.left.checked_sub(bytes).ok_or_else(too_short)?;
         let mut bytes = bytes;
         while bytes > 0 {
-            let piece = &mut self.piece[..bytes.min(PIECE)];
-            self.stream.read_exact(piece)?;
-            bytes -= piece.len();
+            let read = self.stream.fill_buf()?.len().min(bytes);
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.stream.consume(read);
+            bytes -= read;
         }
         Ok(())
     }
@@ -270,7 +263,7 @@ fn walk(partition: i32, body: &mut impl Body, length: usize) -> io::Result<Fetch
         header.skip(30)?;
         out.records += u64::try_from(header.i32()?).unwrap_or(0);
         out.bytes += size as u64;
-        body.skip(left - behind)?;
+        body.skip(left.checked_sub(behind).ok_or_else(|| malformed("a batch shorter than its header"))?)?;
         left = behind;
     }
     body.skip(left)?;
@@ -308,6 +301,10 @@ mod tests {
         fetched(&mut &body[..], |f| seen.push(f)).expect("a response");
         assert_eq!(seen, [Fetched { partition: 7, records: 5, bytes: whole as u64, next_offset: Some(5) }]);
         fetched(&mut &body[..body.len() - 1], |_| ()).expect_err("too short");
+        let length_at = body.len() - records.len() + 8;
+        body[length_at..length_at + 4].fill(0);
+        let error = fetched(&mut &body[..], |_| ()).expect_err("no batch is so short");
+        assert_eq!(error.to_string(), "a batch shorter than its header");
     }
 
     #[test]
