@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
+use rustix::net::sockopt::set_tcp_congestion;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -69,12 +70,31 @@ impl Net {
         match self {
             Self::Tcp => {
                 let stream = TcpStream::connect(addr).await?;
-                stream.set_nodelay(true)?;
+                let local = stream.local_addr()?;
+                prepare(&stream, addr, local)?;
                 Ok(Stream::Tcp(stream))
             }
             Self::Memory(net) => net.connect(addr),
         }
     }
+}
+
+/// A new connection becomes one for requests and responses.
+fn prepare(stream: &TcpStream, peer: SocketAddr, local: SocketAddr) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    // Within a machine there is no congestion. BBR, which many systems have by default, would still let packets wait for
+    // timers: half of what sending costs (measured: sendfile 0.18-0.35 s of CPU for a GB, without them 0.11-0.14).
+    if is_one_machine(peer.ip(), local.ip()) {
+        // A kernel that refuses only takes longer.
+        let _ = set_tcp_congestion(stream, "reno");
+    }
+    Ok(())
+}
+
+/// Whether a connection between these addresses leaves the machine for nowhere.
+fn is_one_machine(peer: IpAddr, local: IpAddr) -> bool {
+    let peer = peer.to_canonical();
+    peer.is_loopback() || peer == local.to_canonical()
 }
 
 /// A bound address that accepts connections.
@@ -90,8 +110,8 @@ impl Listener {
         match self {
             Self::Tcp(l) => {
                 let (stream, peer) = l.accept().await?;
-                stream.set_nodelay(true)?;
                 let local = stream.local_addr()?;
+                prepare(&stream, peer, local)?;
                 Ok((Stream::Tcp(stream), peer, local))
             }
             Self::Memory { addr, incoming, .. } => match incoming.recv().await {
@@ -254,5 +274,21 @@ impl MemoryNet {
         let (ours, theirs) = tokio::io::duplex(MEMORY_PIPE_BYTES);
         listener.send((theirs, peer)).map_err(|_| io::ErrorKind::ConnectionRefused)?;
         Ok(Stream::Memory(ours))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_machine_is_told_by_the_addresses() {
+        let is_one = |peer: &str, local: &str| is_one_machine(peer.parse().unwrap(), local.parse().unwrap());
+        assert!(is_one("127.0.0.1", "127.0.1.1"));
+        assert!(is_one("::1", "::1"));
+        assert!(is_one("::ffff:127.0.0.1", "::ffff:127.0.0.1"));
+        assert!(is_one("10.0.0.5", "::ffff:10.0.0.5"));
+        assert!(!is_one("10.0.0.6", "10.0.0.5"));
+        assert!(!is_one("fe80::1", "fe80::2"));
     }
 }

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, memfd_create, sendfile};
+use rustix::net::sockopt::set_tcp_congestion;
 
 const PRODUCE: i16 = 0;
 const PRODUCE_VERSION: i16 = 3;
@@ -23,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(addr)?;
     stream.set_nodelay(true)?;
+    // Brokers of this machine are what is measured: BBR's timers would only wake others up.
+    set_tcp_congestion(&stream, "reno")?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     Ok(stream)
