@@ -52,6 +52,7 @@ option_struct! {
         partition_idle_close_ms: i64 = "logrun.partition.idle.close.ms",
         high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms",
         cache_bytes: i64 = "logrun.cache.bytes",
+        journal: String = "logrun.journal",
         journal_bytes: i64 = "logrun.journal.bytes",
         write_gather_bytes: i64 = "logrun.write.gather.bytes",
         disk_reserve_bytes: i64 = "logrun.disk.reserve.bytes",

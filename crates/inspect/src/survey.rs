@@ -40,7 +40,7 @@ pub struct LogDirectory {
     pub partitions: Vec<PartitionDir>,
     /// Names of directories that are no partition's.
     pub foreign: Vec<String>,
-    /// A process with `logrun.journal.bytes` was killed, or runs: what was appended last may be in its journal only.
+    /// A process with `logrun.journal` was killed, or runs: what was appended last may be in its journal only.
     pub journal: bool,
 }
 

@@ -173,7 +173,6 @@ impl Log {
         if !queued {
             shared.file.wrote_buffered(at, now.monotonic);
             self.tail.written_mark().set(self.log_end_offset);
-            self.sync.wrote(&shared, self.log_end_offset);
         }
         let taken = match update {
             Some(update) => self.take_producer_update(update),
@@ -204,7 +203,6 @@ impl Log {
             return Ok(true);
         }
         self.writer.flush()?;
-        self.writer.wrote_past_the_journal();
         let path = || shared.file.path();
         let file = shared.file.writer().during("open", &path())?;
         let slices: Vec<_> = match staged {
@@ -218,6 +216,7 @@ impl Log {
             }
             return Err(e).during("write", &path());
         }
+        self.writer.wrote_at_once(shared, at, &slices, group, terms.promised);
         Ok(false)
     }
 

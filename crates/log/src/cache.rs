@@ -19,12 +19,24 @@ use crate::tail::Runs;
 /// At most this part of the budget is for those who read what is in no memory; what they don't take is the newest data's.
 const COLD_SHARE: usize = 4;
 
+/// Which appends go to a journal (`logrun.journal`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Journaled {
+    /// Those that a power cut must not take, when their segment's file has them: one sync of the journal is instead of one
+    /// of each file. Whoever is killed leaves files that lack nothing.
+    Synced,
+    /// All that are small, instead of being written to the segment's file, which follows later.
+    All,
+}
+
 /// How what is appended gets to the disk.
 #[derive(Clone, Copy, Debug)]
 pub struct Writing {
     /// `logrun.journal.bytes`: the size of each directory's journal; with 0 there is none. [`crate::LogDirs`] brings the
     /// logs to where a journal ends: they must not be opened before.
     pub journal_bytes: u64,
+    /// What the journal is for.
+    pub journaled: Journaled,
     /// `logrun.write.gather.bytes`: appends of at least so many bytes are gathered and written beside who appends.
     pub gather_bytes: usize,
 }
@@ -32,7 +44,7 @@ pub struct Writing {
 impl Default for Writing {
     /// Every append goes to its segment's file at once.
     fn default() -> Self {
-        Self { journal_bytes: 0, gather_bytes: usize::MAX }
+        Self { journal_bytes: 0, journaled: Journaled::All, gather_bytes: usize::MAX }
     }
 }
 
@@ -48,6 +60,13 @@ struct Shared {
     chunks: Chunks,
     cold: ColdReads,
     holders: Mutex<Holders>,
+}
+
+impl Drop for Shared {
+    /// No log is left: what waits to be written, and its writers, would keep each other.
+    fn drop(&mut self) {
+        self.homes.get_mut().values().for_each(|home| home.let_go());
+    }
 }
 
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ use std::time::Duration;
 use logrun_io::{Chunks, Io};
 use parking_lot::Mutex;
 
-use crate::cache::Writing;
+use crate::cache::{Journaled, Writing};
 use crate::error::LogError;
 use crate::journal::Journal;
 use crate::on_panic::OnPanic;
@@ -34,6 +34,7 @@ pub(crate) struct Home {
     pub io: Io,
     pub chunks: Chunks,
     pub journal: Option<Arc<Journal>>,
+    pub journaled: Journaled,
     pub pace: Arc<Pace>,
     /// The file system can't write past the page cache.
     pub direct_refused: AtomicBool,
@@ -62,6 +63,7 @@ impl Home {
             io,
             chunks,
             journal,
+            journaled: writing.journaled,
             direct_refused: AtomicBool::new(false),
             gather_bytes: writing.gather_bytes,
             gathered: AtomicUsize::new(0),
@@ -74,6 +76,11 @@ impl Home {
     /// A number for a log, never given twice.
     pub fn next_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The journal, if an append counts as written when it has it.
+    pub fn first_journal(&self) -> Option<&Arc<Journal>> {
+        self.journal.as_ref().filter(|_| self.journaled == Journaled::All)
     }
 
     /// Whether an append of `bytes` is large enough to be gathered.
@@ -126,6 +133,15 @@ impl Home {
             }
         }
         self.have_work_done();
+    }
+
+    /// No log is there any more.
+    pub fn let_go(&self) {
+        let logs = std::mem::take(&mut self.turns.lock().logs);
+        drop(logs);
+        if let Some(journal) = &self.journal {
+            journal.let_go();
+        }
     }
 
     fn have_work_done(self: &Arc<Self>) {

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use logrun_io::{Disk, File, OpenMode};
@@ -40,8 +40,8 @@ struct State {
     appended_from: Option<u64>,
     /// Where what was read of it past the page cache is kept, and under which number.
     cold: Option<(ColdReads, u64)>,
-    /// Who has more for the file, and how much of it the file has.
-    queued: Option<(Arc<LogWriter>, u64)>,
+    /// Who has more for the file (and has the file), and how much of it the file has.
+    queued: Option<(Weak<LogWriter>, u64)>,
 }
 
 impl SegmentFile {
@@ -75,7 +75,7 @@ impl SegmentFile {
     }
 
     fn write_queued(&self) -> io::Result<()> {
-        let writer = self.state.lock().queued.as_ref().map(|(w, _)| w.clone());
+        let writer = self.state.lock().queued.as_ref().and_then(|(w, _)| w.upgrade());
         writer.map_or(Ok(()), |w| w.flush()).map_err(|e| match &e {
             LogError::DiskFull { .. } => io::ErrorKind::StorageFull.into(),
             // Whether it passes is told by its number or its kind.
@@ -153,7 +153,7 @@ impl SegmentFile {
 
     /// `writer` has more for the file than its `len` bytes.
     pub fn queued(&self, writer: &Arc<LogWriter>, len: u64) {
-        self.state.lock().queued.get_or_insert_with(|| (writer.clone(), len));
+        self.state.lock().queued.get_or_insert_with(|| (Arc::downgrade(writer), len));
     }
 
     /// The file has `len` bytes now of what is queued for it.

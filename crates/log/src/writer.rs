@@ -3,8 +3,8 @@
 //! | an append | is queued | counts as written | the files get it |
 //! |---|---|---|---|
 //! | large, or behind one that is queued | yes | when its segment's file has it | as soon as the device is free |
-//! | small, with a journal | yes | when the journal has it | when there is much of it, or the journal needs its room |
-//! | small, without | no | at once | at once, through the page cache |
+//! | small, with a journal for all | yes | when the journal has it | when there is much of it, or the journal needs its room |
+//! | small, without one | no | at once | at once, through the page cache, and so does a journal for what must not be lost |
 //! | under `logrun.durability=memory` | yes | at once | a moment later |
 //!
 //! What is queued are pieces of the log's chunks, and readers have it from there ([`crate::tail`]). It is also written before
@@ -34,7 +34,7 @@ use tokio::sync::oneshot;
 use crate::direct::clipped;
 use crate::error::LogError;
 use crate::home::Home;
-use crate::journal::{Mark, Target};
+use crate::journal::{Journal, Mark, Target};
 use crate::on_panic::OnPanic;
 use crate::pace::Pace;
 use crate::segment::SegmentShared;
@@ -145,11 +145,11 @@ impl LogWriter {
 
     /// Whether an append of `bytes` is written from a chunk, which it therefore must be copied to.
     pub fn wants_chunk(&self, bytes: usize) -> bool {
-        self.home.journal.is_some() || self.home.gathers(bytes) || self.state.lock().queued_bytes > 0
+        self.home.first_journal().is_some() || self.home.gathers(bytes) || self.state.lock().queued_bytes > 0
     }
 
     /// Takes batches, which lie in memory as `pieces`. `false` if they must go to the segment's file at once, before which
-    /// the caller calls [`Self::flush`] and [`Self::wrote_past_the_journal`].
+    /// the caller calls [`Self::flush`], and after it [`Self::wrote_at_once`].
     ///
     /// # Errors
     /// The failure of an earlier write.
@@ -174,8 +174,7 @@ impl LogWriter {
         }
         let gathered = terms.may_wait && (terms.in_memory || s.gathered_bytes > 0 || self.home.gathers(bytes));
         if gathered && self.home.has_room() {
-            s.covered = false;
-            s.uncovered += 1;
+            s.uncover();
             s.gathered_bytes += bytes;
             self.enqueue(s, shared, pieces, (bytes, end), None);
             let wake = if terms.in_memory && s.queued_bytes < FLUSH_BYTES { Wake::Later } else { Wake::Now };
@@ -183,34 +182,24 @@ impl LogWriter {
             self.wake(wake);
             return Ok(true);
         }
-        let (Some(topic_id), Some(journal)) = (s.topic_id, &self.home.journal) else { return Ok(false) };
-        let target = Target {
-            name: &s.name,
-            topic_id,
-            segment: shared.base_offset,
-            position: first.position,
-            promised: terms.promised,
-        };
+        let Some(journal) = self.home.first_journal() else { return Ok(false) };
         let payload: Vec<_> = pieces.iter().map(|p| IoSlice::new(p.bytes())).collect();
-        let headers = batches.iter().map(|b| b.segments()[0]);
-        let Some(mark) = journal.append(self, &target, &payload, headers) else {
-            drop(guard);
-            journal.make_room();
-            return Ok(false);
-        };
-        s.last = Some(mark);
-        if !terms.promised {
-            s.covered = false;
-            s.uncovered += 1;
+        let place = (shared.base_offset, first.position);
+        let mark = self.write_to_journal(s, journal, place, &payload, batches, terms.promised);
+        if let Some(mark) = mark {
+            if !terms.promised {
+                s.uncover();
+            }
+            self.enqueue(s, shared, pieces, (bytes, end), Some(mark.sequence));
         }
-        self.enqueue(s, shared, pieces, (bytes, end), Some(mark.sequence));
         let much = s.queued_bytes >= FLUSH_BYTES;
-        // Once for each of the journal's files is enough.
-        let begun = s.last_sequence != mark.sequence;
-        s.last_sequence = mark.sequence;
+        let wants_room = s.wants_room(mark);
         drop(guard);
-        if begun {
+        if wants_room {
             journal.make_room();
+        }
+        if mark.is_none() {
+            return Ok(false);
         }
         if much {
             self.wake(Wake::Now);
@@ -281,11 +270,55 @@ impl LogWriter {
         self.write_some(false).inspect_err(|_| self.state.lock().wake = Wake::No)
     }
 
-    /// Something of the log was written to its segment's file at once.
-    pub fn wrote_past_the_journal(&self) {
-        let mut s = self.state.lock();
-        s.covered = false;
-        s.uncovered += 1;
+    /// Batches, which are `payload`, were written to `position` of their segment's file at once. What a power cut must not take
+    /// goes to the journal, too, if there is one: syncing that makes it last.
+    pub fn wrote_at_once(
+        self: &Arc<Self>,
+        shared: &Arc<SegmentShared>,
+        position: u64,
+        payload: &[IoSlice<'_>],
+        batches: &[PreparedBatch],
+        promised: bool,
+    ) {
+        let Some(last) = batches.last() else { return };
+        // First: the journal's file is used again when all that was written is synced.
+        self.sync.wrote(shared, last.header().next_offset());
+        let mut guard = self.state.lock();
+        let s = &mut *guard;
+        // One that had no room for it a moment ago is not asked again.
+        let journal = self.home.journal.as_ref().filter(|_| promised && self.home.first_journal().is_none());
+        let Some(journal) = journal else { return s.uncover() };
+        let mark = self.write_to_journal(s, journal, (shared.base_offset, position), payload, batches, promised);
+        match mark {
+            Some(mark) => {
+                let bytes = payload.iter().map(|p| p.len() as u64).sum();
+                journal.done(mark.sequence, bytes);
+            }
+            None => s.uncover(),
+        }
+        let wants_room = s.wants_room(mark);
+        drop(guard);
+        if wants_room {
+            journal.make_room();
+        }
+    }
+
+    /// Writes an entry; `None` if the journal has no room, or what would be written to it could not be told from another
+    /// topic's.
+    fn write_to_journal(
+        self: &Arc<Self>,
+        s: &mut State,
+        journal: &Journal,
+        (segment, position): (Offset, u64),
+        payload: &[IoSlice<'_>],
+        batches: &[PreparedBatch],
+        promised: bool,
+    ) -> Option<Mark> {
+        let target = Target { name: &s.name, topic_id: s.topic_id?, segment, position, promised };
+        let headers = batches.iter().map(|b| b.segments()[0]);
+        let mark = journal.append(self, &target, payload, headers)?;
+        s.last = Some(mark);
+        Some(mark)
     }
 
     /// Writes all that is queued to the segments' files. Waits for the device.
@@ -442,17 +475,18 @@ impl LogWriter {
         self.home.pause()
     }
 
-    /// Before files of the log are cut, renamed or replaced: the files get everything, and the journal's entries mean
-    /// nothing any more. Waits for the device.
+    /// Before files of the log are cut, renamed or replaced: the files get everything, on the device what the journal has of
+    /// it, and the journal's entries mean nothing any more. Waits for the device.
     pub fn forget(&self) -> Result<(), LogError> {
         self.flush()?;
         let (name, topic_id, last) = {
             let mut s = self.state.lock();
-            s.covered = false;
-            s.uncovered += 1;
+            s.uncover();
             (s.name.clone(), s.topic_id, s.last)
         };
         if let (Some(topic_id), Some(_), Some(journal)) = (topic_id, last, &self.home.journal) {
+            // What the journal has kept from a power cut the files must keep from now on.
+            self.sync.sync_now()?;
             // A failure leaves `last`: the entries still mean something, and the next call must say so again.
             journal.forget(&name, topic_id)?;
             self.state.lock().last = None;
@@ -519,6 +553,17 @@ impl LogWriter {
 }
 
 impl State {
+    /// There is something that only a sync of the log's own files brings to the device.
+    fn uncover(&mut self) {
+        self.covered = false;
+        self.uncovered += 1;
+    }
+
+    /// Whether the journal is to be asked to make room: once for each of its files is enough, and when it has none.
+    fn wants_room(&mut self, mark: Option<Mark>) -> bool {
+        mark.is_none_or(|mark| std::mem::replace(&mut self.last_sequence, mark.sequence) != mark.sequence)
+    }
+
     /// Whether the queue is to be written without anybody asking for all of it.
     fn is_due(&self) -> bool {
         self.gathered_bytes > 0 || self.queued_bytes >= FLUSH_BYTES || (self.stuck.is_some() && !self.queue.is_empty())

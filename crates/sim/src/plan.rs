@@ -132,7 +132,9 @@ pub struct Plan {
     /// `logrun.partition.idle.close.ms`.
     pub idle_close_ms: u64,
     pub phases: Vec<PhasePlan>,
-    /// `logrun.journal.bytes`: none, one that is used round and round, or one that is not.
+    /// `logrun.journal`.
+    pub journal: &'static str,
+    /// `logrun.journal.bytes`: one that is used round and round, or one that is not.
     pub journal_bytes: u64,
     /// `logrun.write.gather.bytes`: nothing, everything, or what is large here.
     pub gather_bytes: i64,
@@ -142,6 +144,9 @@ pub struct Plan {
     /// memory or are sent from files.
     pub cache_bytes: i64,
 }
+
+/// The values of `logrun.journal`.
+pub(crate) const JOURNALS: [&str; 3] = ["none", "sync", "all"];
 
 impl Plan {
     pub fn new(random: &Random) -> Self {
@@ -162,7 +167,8 @@ impl Plan {
             idle_close_ms: [50, 500, 300_000][r.below(3) as usize],
             phases: (0..2 + r.below(3)).map(|_| phase(r, members > 0)).collect(),
             gather_bytes: [-1, 0, 600][r.below(3) as usize],
-            journal_bytes: [0, 24 << 10, 1 << 20][r.below(3) as usize],
+            journal: JOURNALS[r.below(3) as usize],
+            journal_bytes: [24 << 10, 1 << 20][r.below(2) as usize],
             compacts: r.chance(1, 2),
             cache_bytes: [-1, 16 << 10, 0][r.below(3) as usize],
         }
@@ -174,6 +180,7 @@ impl Plan {
         settings.push(("group.min.session.timeout.ms".into(), "1000".into()));
         settings.push(("log.index.interval.bytes".into(), "512".into()));
         settings.push(("log.dirs".into(), self.log_dirs.join(",")));
+        settings.push(("logrun.journal".into(), self.journal.into()));
         settings.push(("logrun.journal.bytes".into(), self.journal_bytes.to_string()));
         settings.push(("logrun.write.gather.bytes".into(), self.gather_bytes.to_string()));
         settings.push(("logrun.cache.bytes".into(), self.cache_bytes.to_string()));
@@ -258,7 +265,9 @@ mod tests {
         }
         for durability in Durability::ALL {
             assert!(plans.iter().any(|p| p.topics.iter().any(|t| t.durability == Some(durability))));
-            assert!(plans.iter().filter(|p| p.durability == durability && p.journal_bytes > 0).count() > 20);
+            for journal in JOURNALS {
+                assert!(plans.iter().filter(|p| p.durability == durability && p.journal == journal).count() > 10);
+            }
         }
         assert!(plans.iter().any(|p| p.members == 3) && plans.iter().any(|p| p.producers.len() == 3));
         assert!(phases.iter().any(|p| matches!(p.fault, Some(DiskFault::Full { .. }))));

@@ -354,8 +354,8 @@ fn a_policy_changes_while_the_topic_is_written() {
 #[test]
 fn durability_changes_while_the_topic_is_written() {
     for seed in 0..30 {
-        let journal = if seed % 2 == 0 { "0" } else { "16384" };
-        let settings = [("logrun.journal.bytes", journal)];
+        let settings =
+            [("logrun.journal", ["none", "all", "sync"][seed as usize % 3]), ("logrun.journal.bytes", "16384")];
         let changes: [&[(&str, &str)]; 4] = [
             &[("logrun.durability", "sync")],
             &[("flush.messages", "1")],

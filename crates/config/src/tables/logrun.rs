@@ -7,6 +7,9 @@ use crate::key::{ACTIVE, ConfigKey, broker_options, resource_options};
 /// When an acknowledged record is safe: see `logrun.durability`.
 const DURABILITIES: &[&str] = &["memory", "write", "sync"];
 
+/// What goes to the journal: see `logrun.journal`.
+const JOURNALED: &[&str] = &["none", "sync", "all"];
+
 #[rustfmt::skip]
 pub(super) static BROKER_OPTIONS: &[ConfigKey] = broker_options![
     ("logrun.durability", String, Text("write"), OneOf(DURABILITIES), High, ClusterWide, ACTIVE,
@@ -15,8 +18,10 @@ pub(super) static BROKER_OPTIONS: &[ConfigKey] = broker_options![
      "How much memory holds the newest records for those who read at the end of a log; shared between all partitions, and given back when there is nothing to hold. -1 is a quarter of the machine's memory or of the container's limit, but not more than 256 MiB; 0 keeps nothing that the files have."),
     ("logrun.disk.reserve.bytes", Long, Text("-1"), AtLeast(-1), High, ClusterWide, ACTIVE,
      "How much of each file system is kept free of what clients write: below it produce is answered with KAFKA_STORAGE_ERROR, which clients try again, until there is room; committed offsets and metadata may use it. -1 is a hundredth of the file system, at least 16 MiB (but not more than a tenth of it) and at most 1 GiB; 0 keeps nothing."),
-    ("logrun.journal.bytes", Long, Text("0"), AtLeast(0), Medium, ReadOnly, ACTIVE,
-     "The size of each log directory's journal, which takes what is produced until the partitions' own files get it in large writes: so an append costs a fraction, and `logrun.durability=sync` one device flush for all partitions together. A clean stop leaves none. 0 writes every append to its partition's file at once. `logrun log` says that there is a journal and does not look into it: try 134217728 where `sync` is wanted for many partitions."),
+    ("logrun.journal", String, Text("sync"), OneOf(JOURNALED), Medium, ReadOnly, ACTIVE,
+     "What goes to the journal of each log directory: `sync`, what a power cut must not take (`logrun.durability=sync`, `flush.messages=1`), so that one device flush serves all partitions together; the partitions' files have it as well before it is acknowledged, and the next start after a power cut brings back what they lost. `all`, whatever is produced, and the partitions' files get it later in large writes: an append costs less, but after `kill -9` Logrun must have started once before another program looks at the files. `none` syncs each partition's file. A clean stop leaves no journal."),
+    ("logrun.journal.bytes", Long, Text("268435456"), AtLeast(8192), Low, ReadOnly, ACTIVE,
+     "The most that the journal of a log directory takes on the disk: eight files, used in turn and made when they are needed. With a small one partitions are synced more often, so that its files can be used again."),
     ("logrun.write.gather.bytes", Long, Text("65536"), AtLeast(-1), Low, ReadOnly, ACTIVE,
      "From what size on an append is gathered with others of its partition and written beside the connection, in pieces that grow with the load, past the page cache where they are large: it is acknowledged when that is done. Smaller ones are written at once unless one of their partition is on its way. -1 gathers nothing."),
     ("logrun.partition.idle.close.ms", Long, Text("300000"), AtLeast(1), Low, ReadOnly, ACTIVE,

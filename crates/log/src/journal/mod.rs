@@ -1,10 +1,13 @@
 //! The journal of a log directory: what was appended to any of its logs, until the segments' files have it.
 //!
-//! Kafka has no counterpart. Appending to a file that grows costs the system several times the copy of the bytes: fresh
-//! pages, blocks, and for thousands of partitions a write for every few hundred bytes. So an append is one write into a
-//! file whose pages and blocks are there already, and counts as written: a killed process loses nothing. The logs'
-//! own files get it later, in large writes past the page cache ([`crate::writer`]). One `fdatasync` of the journal
-//! makes the appends of all partitions last.
+//! Kafka has no counterpart. One `fdatasync` of the journal makes the appends of all partitions last, where a sync of each
+//! one's file takes a commit of the file system's own journal. What must last is therefore written here too, once its
+//! segment's file has it ([`crate::Journaled::Synced`]).
+//!
+//! Appending to a file that grows costs the system several times the copy of the bytes: fresh pages, blocks, and for
+//! thousands of partitions a write for every few hundred bytes. With [`crate::Journaled::All`] an append is therefore one
+//! write into a file whose pages and blocks are there already, and counts as written: a killed process loses nothing.
+//! The logs' own files get it later, in large writes past the page cache ([`crate::writer`]).
 //!
 //! ```text
 //! logrun-journal-0   logrun-journal-1   …   used in turn; a file is used again when its logs' files have all it says
@@ -211,7 +214,8 @@ impl Journal {
         Ok(file)
     }
 
-    /// A log's earlier entries mean nothing any more. On the device when this returns.
+    /// A log's earlier entries mean nothing any more: its files have what they say, on the device what they promised. On the
+    /// device when this returns.
     pub fn forget(&self, name: &str, topic_id: TopicId) -> Result<(), LogError> {
         let name = name.to_owned();
         let kind = entry::Kind::Forget;
@@ -234,6 +238,12 @@ impl Journal {
                 i.files.remove(&sequence);
             }
         }
+    }
+
+    /// No log is there any more.
+    pub fn let_go(&self) {
+        let files = std::mem::take(&mut self.inner.lock().files);
+        drop(files);
     }
 
     /// Makes the oldest files free by bringing what they say to the segments' files.

@@ -6,7 +6,7 @@ use logrun_io::{Disk, OpenMode, Random};
 use logrun_model::{Offset, Uuid};
 
 use super::support::*;
-use crate::{Durability, Log, LogConfig, OpenState, TailCache, Writing, journal};
+use crate::{Durability, Journaled, Log, LogConfig, OpenState, TailCache, Writing, journal};
 
 const JOURNAL_BYTES: u64 = 8 << 20;
 
@@ -14,6 +14,19 @@ fn world(config: LogConfig, journal_bytes: u64) -> World {
     let mut world = World::with_config(1, config);
     restart(&mut world, journal_bytes);
     world
+}
+
+/// With a journal for what a power cut must not take.
+fn synced_world(journal_bytes: u64) -> World {
+    let mut world = World::with_config(1, LogConfig { durability: Durability::Sync, ..small_config() });
+    restart_synced(&mut world, journal_bytes);
+    world
+}
+
+fn restart_synced(world: &mut World, journal_bytes: u64) {
+    restart(world, journal_bytes);
+    let writing = Writing { journal_bytes, journaled: Journaled::Synced, ..Writing::default() };
+    world.env.tail = TailCache::with_writing(8 << 20, writing);
 }
 
 /// What a process does at its start.
@@ -96,9 +109,9 @@ fn a_batch_of_which_the_file_has_a_part_is_not_taken_for_damage() {
 
 #[test]
 fn a_power_cut_takes_nothing_of_many_logs_that_one_sync_of_the_journal_covered() {
-    for seed in 0..60 {
+    for seed in 0..120 {
         let config = LogConfig { durability: Durability::Sync, ..small_config() };
-        let mut world = world(config, 24 << 10);
+        let mut world = if seed < 60 { world(config, 24 << 10) } else { synced_world(24 << 10) };
         let mut logs: Vec<Log> = (0..5).map(|n| open(&world, n)).collect();
         let mut ends = [0; 5];
         let random = Random::from_seed(seed);
@@ -124,8 +137,14 @@ fn a_power_cut_takes_nothing_of_many_logs_that_one_sync_of_the_journal_covered()
 #[test]
 fn one_sync_serves_all_logs() {
     let config = LogConfig { durability: Durability::Sync, ..LogConfig::default() };
-    let world = world(config, JOURNAL_BYTES);
-    let mut logs: Vec<Log> = (0..10).map(|n| open(&world, n)).collect();
+    for (world, mutations) in [(world(config, JOURNAL_BYTES), 12), (synced_world(JOURNAL_BYTES), 22)] {
+        one_sync_serves_all_logs_of(&world, mutations);
+    }
+}
+
+/// Ten entries, in the second case ten writes to the logs' files as well, one sync, and the journal's name.
+fn one_sync_serves_all_logs_of(world: &World, mutations: u64) {
+    let mut logs: Vec<Log> = (0..10).map(|n| open(world, n)).collect();
     // The first promise of a log brings its names and files to the device.
     for log in &mut logs {
         block_on(log.append(&[batch_at(0, 2, 0)], world.now()).unwrap().durable.wait()).unwrap();
@@ -136,7 +155,24 @@ fn one_sync_serves_all_logs() {
     for wait in waits {
         block_on(wait.wait()).unwrap();
     }
-    assert_eq!(world.disk.counts().mutations - before, 12, "ten entries, one sync, and the journal's name");
+    assert_eq!(world.disk.counts().mutations - before, mutations);
+}
+
+/// What another program finds after a kill, which doesn't know the journal.
+#[test]
+fn the_files_lack_nothing_that_the_journal_has_only_for_a_power_cut() {
+    let world = synced_world(24 << 10);
+    let mut log = open(&world, 0);
+    for i in 0..40 {
+        block_on(log.append(&[batch_at(2 * i, 2, 0)], world.now()).unwrap().durable.wait()).unwrap();
+    }
+    let all = read_batches(&log, 1000);
+    drop(log);
+    world.disk.kill();
+    assert!(len(&world, "/data/logrun-journal-1") > 0);
+    journal::remove(&world.disk, Path::new("/data")).unwrap();
+    assert_eq!(read_batches(&open(&world, 0), 1000), all);
+    assert_eq!(all.len(), 40);
 }
 
 #[test]

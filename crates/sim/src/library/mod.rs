@@ -28,7 +28,7 @@ use logrun_io::{Io, MemoryNet, Random, Tasks};
 
 use crate::model::Violation;
 use crate::panics::caught;
-use crate::plan::{Durability, End, one_node};
+use crate::plan::{Durability, End, JOURNALS, one_node};
 use crate::run::{Outcome, WALL_MS};
 use crate::system::{Process, System};
 use crate::trace::{Sink, Trace};
@@ -58,6 +58,7 @@ struct Life {
 #[derive(Clone, Debug)]
 struct Plan {
     durability: Durability,
+    journal: &'static str,
     journal_bytes: u64,
     partitions: i32,
     /// `max.in.flight.requests.per.connection` of each writer.
@@ -77,7 +78,8 @@ impl Plan {
         };
         Self {
             durability,
-            journal_bytes: [0, 24 << 10, 1 << 20][r.below(3) as usize],
+            journal: JOURNALS[r.below(3) as usize],
+            journal_bytes: [24 << 10, 1 << 20][r.below(2) as usize],
             partitions: 1 + r.below(3) as i32,
             writers: (0..1 + r.below(2)).map(|_| if r.chance(1, 2) { 1 } else { 2 + r.below(4) }).collect(),
             members: 1 + r.below(2) as usize,
@@ -89,6 +91,7 @@ impl Plan {
         let mut settings = one_node();
         settings.push(("group.initial.rebalance.delay.ms".into(), "500".into()));
         settings.push(("log.dirs".into(), "/data".into()));
+        settings.push(("logrun.journal".into(), self.journal.into()));
         settings.push(("logrun.journal.bytes".into(), self.journal_bytes.to_string()));
         settings.extend(self.durability.node_config().map(|(k, v)| (k.to_owned(), v.to_owned())));
         settings
