@@ -47,6 +47,9 @@ class Keeper:
 
     def picture(self):
         listed = self.admin.list_topics(timeout=WAIT).topics
+        for topic in listed:
+            # Apache Kafka, just started, names leaders of an epoch that its partitions have yet to take up.
+            eventually(lambda: self.world.led(topic), f"{topic} is led")
         topics = sorted(t for t in listed if not t.startswith("__"))
         described = self.admin.describe_topics(TopicCollection(topics))
         return {
@@ -92,9 +95,13 @@ class Keeper:
         return {"batches": batches, "records": count, "sha256": digest.hexdigest()}
 
     def groups(self):
-        found = self.admin.list_consumer_groups().result(WAIT)
-        check(not found.errors, f"groups: {found.errors}")
+        # While a partition of the groups' topic is being loaded, the answer is an error for it.
+        found = eventually(self.loaded_groups, "all groups are loaded")
         return sorted(g.group_id for g in found.valid)
+
+    def loaded_groups(self):
+        found = self.admin.list_consumer_groups().result(WAIT)
+        return None if found.errors else found
 
     def group(self, name):
         done = self.admin.list_consumer_group_offsets([scenarios.ConsumerGroupTopicPartitions(name)])[name].result(WAIT)
