@@ -21,6 +21,10 @@ usage: cargo xtask CHORE
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    if args.contains(&"--help") || args.contains(&"-h") {
+        println!("{USAGE}\n\n{}", bench::USAGE);
+        return ExitCode::SUCCESS;
+    }
     let result = match args.as_slice() {
         ["bench", options @ ..] => bench::run(options).map_err(Into::into),
         ["docs"] => docs::run(&root().join("docs")).map_err(Into::into),

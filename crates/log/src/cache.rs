@@ -29,14 +29,20 @@ pub enum Journaled {
     All,
 }
 
+/// The journal of each directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalConfig {
+    /// What it is for.
+    pub journaled: Journaled,
+    /// `logrun.journal.bytes`: its size.
+    pub bytes: u64,
+}
+
 /// How what is appended gets to the disk.
 #[derive(Clone, Copy, Debug)]
 pub struct Writing {
-    /// `logrun.journal.bytes`: the size of each directory's journal; with 0 there is none. [`crate::LogDirs`] brings the
-    /// logs to where a journal ends: they must not be opened before.
-    pub journal_bytes: u64,
-    /// What the journal is for.
-    pub journaled: Journaled,
+    /// [`crate::LogDirs`] brings the logs to where a journal ends: they must not be opened before.
+    pub journal: Option<JournalConfig>,
     /// `logrun.write.gather.bytes`: appends of at least so many bytes are gathered and written beside who appends.
     pub gather_bytes: usize,
 }
@@ -44,7 +50,7 @@ pub struct Writing {
 impl Default for Writing {
     /// Every append goes to its segment's file at once.
     fn default() -> Self {
-        Self { journal_bytes: 0, journaled: Journaled::All, gather_bytes: usize::MAX }
+        Self { journal: None, gather_bytes: usize::MAX }
     }
 }
 

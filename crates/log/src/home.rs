@@ -34,7 +34,6 @@ pub(crate) struct Home {
     pub io: Io,
     pub chunks: Chunks,
     pub journal: Option<Arc<Journal>>,
-    pub journaled: Journaled,
     pub pace: Arc<Pace>,
     /// The file system can't write past the page cache.
     pub direct_refused: AtomicBool,
@@ -56,14 +55,12 @@ struct Turns {
 
 impl Home {
     pub fn new(io: Io, chunks: Chunks, dir: PathBuf, writing: Writing) -> Self {
-        let journal =
-            (writing.journal_bytes > 0).then(|| Arc::new(Journal::new(io.clone(), dir, writing.journal_bytes)));
+        let journal = writing.journal.map(|config| Arc::new(Journal::new(io.clone(), dir, config)));
         Self {
             pace: Arc::new(Pace::new(io.clock.clone())),
             io,
             chunks,
             journal,
-            journaled: writing.journaled,
             direct_refused: AtomicBool::new(false),
             gather_bytes: writing.gather_bytes,
             gathered: AtomicUsize::new(0),
@@ -80,7 +77,7 @@ impl Home {
 
     /// The journal, if an append counts as written when it has it.
     pub fn first_journal(&self) -> Option<&Arc<Journal>> {
-        self.journal.as_ref().filter(|_| self.journaled == Journaled::All)
+        self.journal.as_ref().filter(|journal| journal.journaled() == Journaled::All)
     }
 
     /// Whether an append of `bytes` is large enough to be gathered.

@@ -46,7 +46,7 @@ mod walk;
 mod writer;
 
 pub use append::Appended;
-pub use cache::{Journaled, TailCache, Writing};
+pub use cache::{JournalConfig, Journaled, TailCache, Writing};
 pub use cached::LogRange;
 pub use compact::{
     Compaction, CompactionLimits, CompactionNeed, CompactionReport, RecordCounts, Replaced, Replacement, Step,

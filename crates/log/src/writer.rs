@@ -34,7 +34,7 @@ use tokio::sync::oneshot;
 use crate::direct::clipped;
 use crate::error::LogError;
 use crate::home::Home;
-use crate::journal::{Journal, Mark, Target};
+use crate::journal::{Mark, Target};
 use crate::on_panic::OnPanic;
 use crate::pace::Pace;
 use crate::segment::SegmentShared;
@@ -183,10 +183,11 @@ impl LogWriter {
             return Ok(true);
         }
         let Some(journal) = self.home.first_journal() else { return Ok(false) };
+        let Some(target) = s.target(shared, first.position, terms.promised) else { return Ok(false) };
         let payload: Vec<_> = pieces.iter().map(|p| IoSlice::new(p.bytes())).collect();
-        let place = (shared.base_offset, first.position);
-        let mark = self.write_to_journal(s, journal, place, &payload, batches, terms.promised);
+        let mark = journal.append(self, &target, &payload, batches);
         if let Some(mark) = mark {
+            s.last = Some(mark);
             if !terms.promised {
                 s.uncover();
             }
@@ -287,10 +288,13 @@ impl LogWriter {
         let s = &mut *guard;
         // One that had no room for it a moment ago is not asked again.
         let journal = self.home.journal.as_ref().filter(|_| promised && self.home.first_journal().is_none());
-        let Some(journal) = journal else { return s.uncover() };
-        let mark = self.write_to_journal(s, journal, (shared.base_offset, position), payload, batches, promised);
+        let (Some(journal), Some(target)) = (journal, s.target(shared, position, promised)) else {
+            return s.uncover();
+        };
+        let mark = journal.append(self, &target, payload, batches);
         match mark {
             Some(mark) => {
+                s.last = Some(mark);
                 let bytes = payload.iter().map(|p| p.len() as u64).sum();
                 journal.done(mark.sequence, bytes);
             }
@@ -301,24 +305,6 @@ impl LogWriter {
         if wants_room {
             journal.make_room();
         }
-    }
-
-    /// Writes an entry; `None` if the journal has no room, or what would be written to it could not be told from another
-    /// topic's.
-    fn write_to_journal(
-        self: &Arc<Self>,
-        s: &mut State,
-        journal: &Journal,
-        (segment, position): (Offset, u64),
-        payload: &[IoSlice<'_>],
-        batches: &[PreparedBatch],
-        promised: bool,
-    ) -> Option<Mark> {
-        let target = Target { name: &s.name, topic_id: s.topic_id?, segment, position, promised };
-        let headers = batches.iter().map(|b| b.segments()[0]);
-        let mark = journal.append(self, &target, payload, headers)?;
-        s.last = Some(mark);
-        Some(mark)
     }
 
     /// Writes all that is queued to the segments' files. Waits for the device.
@@ -553,6 +539,12 @@ impl LogWriter {
 }
 
 impl State {
+    /// What the journal says of an append to `position` of a segment; `None` if it could not be told from another topic's.
+    fn target(&self, shared: &SegmentShared, position: u64, promised: bool) -> Option<Target<'_>> {
+        let segment = shared.base_offset;
+        Some(Target { name: &self.name, topic_id: self.topic_id?, segment, position, promised })
+    }
+
     /// There is something that only a sync of the log's own files brings to the device.
     fn uncover(&mut self) {
         self.covered = false;

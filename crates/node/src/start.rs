@@ -14,7 +14,7 @@ use logrun_controller::{
 };
 use logrun_coordinator::Recorded;
 use logrun_io::Io;
-use logrun_log::{Journaled, LogDirs, LogEnv, OpenState, TailCache, Writing};
+use logrun_log::{JournalConfig, Journaled, LogDirs, LogEnv, OpenState, TailCache, Writing};
 use logrun_metadata::{MetadataImage, MetadataLoader, MetadataVersion};
 use logrun_model::{BrokerEpoch, DirectoryId, LeaderEpoch, MetadataOffset, Offset, Str};
 use logrun_net::Connections;
@@ -68,14 +68,14 @@ pub async fn start(io: Io, config: BrokerConfig) -> Result<Node, StartError> {
     dirs.format(&cluster_id, config.node_id)?;
     let previous_epoch = dirs.take_clean_shutdown()?;
 
-    let (journaled, journal_bytes) = match config.logs.journal.as_str() {
-        "none" => (Journaled::Synced, 0),
-        "sync" => (Journaled::Synced, config.logs.journal_bytes.max(0) as u64),
-        _ => (Journaled::All, config.logs.journal_bytes.max(0) as u64),
+    let journaled = match config.logs.journal.as_str() {
+        "none" => None,
+        "sync" => Some(Journaled::Synced),
+        _ => Some(Journaled::All),
     };
+    let journal_bytes = config.logs.journal_bytes.unsigned_abs();
     let writing = Writing {
-        journal_bytes,
-        journaled,
+        journal: journaled.map(|journaled| JournalConfig { journaled, bytes: journal_bytes }),
         gather_bytes: usize::try_from(config.logs.write_gather_bytes).unwrap_or(usize::MAX),
     };
     let tail = TailCache::with_writing(cache_bytes(&io, config.logs.cache_bytes), writing);

@@ -28,8 +28,10 @@ use std::sync::Arc;
 
 use logrun_io::{File, Io, OpenMode};
 use logrun_model::{Offset, TopicId};
+use logrun_record::PreparedBatch;
 use parking_lot::Mutex;
 
+use crate::cache::{JournalConfig, Journaled};
 use crate::error::LogError;
 use crate::writer::LogWriter;
 pub(crate) use redo::{redo, remove};
@@ -68,7 +70,7 @@ pub(crate) struct Mark {
 pub(crate) struct Journal {
     io: Io,
     dir: PathBuf,
-    file_bytes: u64,
+    config: JournalConfig,
     inner: Mutex<Inner>,
     /// Held while the device works.
     device: Mutex<()>,
@@ -111,21 +113,25 @@ impl Inner {
 }
 
 impl Journal {
-    /// The journal of `dir`, of `bytes` in all. The directory has none: [`redo`] has been there.
-    pub fn new(io: Io, dir: PathBuf, bytes: u64) -> Self {
+    /// The journal of `dir`. The directory has none: [`redo`] has been there.
+    pub fn new(io: Io, dir: PathBuf, config: JournalConfig) -> Self {
         let inner = Mutex::new(Inner { sequence: SLOTS, place: u64::MAX, ..Inner::default() });
-        let file_bytes = bytes / SLOTS;
-        Self { io, dir, file_bytes, inner, device: Mutex::default(), turn: tokio::sync::Mutex::default() }
+        Self { io, dir, config, inner, device: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
-    /// Writes one entry with the batches in `payload`. `None` if there is no room or the device refuses: then the batches
+    /// What it is for.
+    pub fn journaled(&self) -> Journaled {
+        self.config.journaled
+    }
+
+    /// Writes one entry with `batches`, which lie in memory as `payload`. `None` if there is no room or the device refuses: then the batches
     /// must go to their segment's file at once. Soon after, with no lock held, the caller calls [`Self::make_room`].
-    pub fn append<'a>(
+    pub fn append(
         &self,
         writer: &Arc<LogWriter>,
         target: &Target<'_>,
         payload: &[IoSlice<'_>],
-        headers: impl Iterator<Item = &'a [u8]>,
+        batches: &[PreparedBatch],
     ) -> Option<Mark> {
         let payload_bytes = payload.iter().map(|s| s.len()).sum();
         let head = entry::Head {
@@ -138,6 +144,7 @@ impl Journal {
             payload_bytes,
         };
         let mut i = self.inner.lock();
+        let headers = batches.iter().map(|b| b.segments()[0]);
         let written = self.write(&mut i, &head, payload, headers);
         written.then(|| {
             let sequence = i.sequence;
@@ -169,10 +176,11 @@ impl Journal {
         headers: impl Iterator<Item = &'a [u8]>,
     ) -> bool {
         let size = entry::size(&head.name, head.payload_bytes);
-        if i.failed.is_some() || size as u64 > self.file_bytes {
+        let file_bytes = self.config.bytes / SLOTS;
+        if i.failed.is_some() || size as u64 > file_bytes {
             return false;
         }
-        if i.place.saturating_add(size as u64) > self.file_bytes {
+        if i.place.saturating_add(size as u64) > file_bytes {
             let next = i.sequence + 1;
             if i.files.contains_key(&(next - SLOTS)) {
                 return false;

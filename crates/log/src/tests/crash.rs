@@ -21,7 +21,7 @@ use proptest::prelude::*;
 
 use super::support::*;
 use crate::error::IoContext;
-use crate::{Durability, Durable, Journaled, Log, LogConfig, LogError, OpenState, Promise, Writing};
+use crate::{Durability, Durable, JournalConfig, Journaled, Log, LogConfig, LogError, OpenState, Promise, Writing};
 
 const TOPIC_ID: logrun_model::TopicId = logrun_model::Uuid([7; 16]);
 
@@ -174,11 +174,11 @@ impl Run {
         }
         // The journal is small enough to be used round and round.
         self.writing = Writing {
-            journal_bytes: match way {
-                Way::Journaled | Way::JournaledAfter | Way::Both => 8 << 10,
-                Way::AtOnce | Way::Gathered => 0,
+            journal: match way {
+                Way::Journaled | Way::Both => journal_for_all(8 << 10),
+                Way::JournaledAfter => Some(JournalConfig { journaled: Journaled::Synced, bytes: 8 << 10 }),
+                Way::AtOnce | Way::Gathered => None,
             },
-            journaled: if way == Way::JournaledAfter { Journaled::Synced } else { Journaled::All },
             gather_bytes: match way {
                 Way::Gathered => 0,
                 Way::Both => 200,
@@ -345,7 +345,7 @@ impl Run {
         };
         let (mut log, report) =
             Log::open(&self.world.env, Path::new(DIR), self.world.config.clone(), state, self.world.now())?;
-        if self.writing.journal_bytes > 0 {
+        if self.writing.journal.is_some() {
             log.set_topic_id(TOPIC_ID)?;
         }
         Ok((log, report))

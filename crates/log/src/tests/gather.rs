@@ -33,7 +33,7 @@ impl Fixture {
 
     fn with(config: LogConfig, cache_bytes: usize, journal_bytes: u64) -> Self {
         let mut world = World::with_config(1, config);
-        let writing = Writing { gather_bytes: GATHER_BYTES, journal_bytes, ..Writing::default() };
+        let writing = Writing { gather_bytes: GATHER_BYTES, journal: journal_for_all(journal_bytes) };
         world.env.tail = TailCache::with_writing(cache_bytes, writing);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let log = world.open(OpenState::NEW).0;

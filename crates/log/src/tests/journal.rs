@@ -6,7 +6,7 @@ use logrun_io::{Disk, OpenMode, Random};
 use logrun_model::{Offset, Uuid};
 
 use super::support::*;
-use crate::{Durability, Journaled, Log, LogConfig, OpenState, TailCache, Writing, journal};
+use crate::{Durability, JournalConfig, Journaled, Log, LogConfig, OpenState, TailCache, Writing, journal};
 
 const JOURNAL_BYTES: u64 = 8 << 20;
 
@@ -25,14 +25,18 @@ fn synced_world(journal_bytes: u64) -> World {
 
 fn restart_synced(world: &mut World, journal_bytes: u64) {
     restart(world, journal_bytes);
-    let writing = Writing { journal_bytes, journaled: Journaled::Synced, ..Writing::default() };
+    let writing = Writing {
+        journal: Some(JournalConfig { journaled: Journaled::Synced, bytes: journal_bytes }),
+        ..Writing::default()
+    };
     world.env.tail = TailCache::with_writing(8 << 20, writing);
 }
 
 /// What a process does at its start.
 fn restart(world: &mut World, journal_bytes: u64) {
     journal::redo(&world.disk, Path::new("/data")).unwrap();
-    world.env.tail = TailCache::with_writing(8 << 20, Writing { journal_bytes, ..Writing::default() });
+    world.env.tail =
+        TailCache::with_writing(8 << 20, Writing { journal: journal_for_all(journal_bytes), ..Writing::default() });
 }
 
 fn open(world: &World, n: u8) -> Log {

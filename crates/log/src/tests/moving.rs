@@ -200,7 +200,10 @@ fn a_full_disk_at_any_step_of_the_last_one_only_holds_it_up() {
         let (mut waited, mut ended) = (0, 0);
         for at in 1..80 {
             let mut world = world(at);
-            world.env.tail = TailCache::with_writing(1 << 20, Writing { journal_bytes, ..Writing::default() });
+            world.env.tail = TailCache::with_writing(
+                1 << 20,
+                Writing { journal: journal_for_all(journal_bytes), ..Writing::default() },
+            );
             let current = written(&world).unwrap();
             let mut future = open(&world, &future_path()).unwrap();
             future.set_topic_id(Uuid([3; 16])).unwrap();

@@ -13,7 +13,7 @@ use logrun_record::{
     Batch, BatchBuilder, BatchHeader, Compression, EndTxnMarker, PreparedBatch, build_end_txn_marker, split_batches,
 };
 
-use crate::{Log, LogConfig, LogEnv, OpenState, RecoveryReport, TailCache};
+use crate::{JournalConfig, Journaled, Log, LogConfig, LogEnv, OpenState, RecoveryReport, TailCache};
 
 pub(crate) const DIR: &str = "/data/t-0";
 pub(crate) const WALL_MS: i64 = 1_700_000_000_000;
@@ -23,6 +23,11 @@ pub(crate) struct World {
     pub io: Io,
     pub env: LogEnv,
     pub config: LogConfig,
+}
+
+/// A journal for all appends; with no bytes none.
+pub(crate) fn journal_for_all(bytes: u64) -> Option<JournalConfig> {
+    (bytes > 0).then_some(JournalConfig { journaled: Journaled::All, bytes })
 }
 
 /// Settings under which a few hundred bytes fill a segment and an index interval.
