@@ -2,8 +2,8 @@
 //!
 //! | an append | is queued | counts as written | the files get it |
 //! |---|---|---|---|
-//! | large, or behind one that is queued | yes | when its segment's file has it | as soon as the device is free |
-//! | small, with a journal for all | yes | when the journal has it | when there is much of it, or the journal needs its room |
+//! | large, or behind one that waits for its file | yes | when its segment's file has it | as soon as the device is free |
+//! | small, with a journal for all; or large, behind such a one | yes | when the journal has it | when there is much of it, or the journal needs its room |
 //! | small, without one | no | at once | at once, through the page cache, and so does a journal for what must not be lost |
 //! | under `logrun.durability=memory` | yes | at once | a moment later |
 //!
@@ -44,6 +44,8 @@ use crate::unwritten::{Unwritten, take_group, write};
 
 /// So much of a log is written at once.
 const FLUSH_BYTES: usize = 1 << 20;
+/// Behind less than this the journal takes a large append, too.
+const GATHER_BEHIND_BYTES: usize = 4 << 20;
 /// What need not be written before it counts as done waits so long for more.
 const MEMORY_DELAY: Duration = Duration::from_millis(5);
 
@@ -172,12 +174,11 @@ impl LogWriter {
             // Whoever appends now has reason to think that there is room again: the caller's flush shows it.
             return Ok(false);
         }
-        let gathered = terms.may_wait && (terms.in_memory || s.gathered_bytes > 0 || self.home.gathers(bytes));
-        if gathered && self.home.has_room() {
-            s.uncover();
-            s.gathered_bytes += bytes;
-            self.enqueue(s, shared, pieces, (bytes, end), None);
-            let wake = if terms.in_memory && s.queued_bytes < FLUSH_BYTES { Wake::Later } else { Wake::Now };
+        let may_gather = terms.may_wait && self.home.has_room();
+        if may_gather
+            && (terms.in_memory || s.gathered_bytes > 0 || (self.home.gathers(bytes) && s.is_worth_gathering(bytes)))
+        {
+            let wake = self.gather(s, shared, pieces, (bytes, end), terms);
             drop(guard);
             self.wake(wake);
             return Ok(true);
@@ -186,26 +187,43 @@ impl LogWriter {
         let Some(target) = s.target(shared, first.position, terms.promised) else { return Ok(false) };
         let payload: Vec<_> = pieces.iter().map(|p| IoSlice::new(p.bytes())).collect();
         let mark = journal.append(self, &target, &payload, batches);
+        let mut wake = Wake::No;
         if let Some(mark) = mark {
             s.last = Some(mark);
             if !terms.promised {
                 s.uncover();
             }
             self.enqueue(s, shared, pieces, (bytes, end), Some(mark.sequence));
+            if s.queued_bytes >= FLUSH_BYTES {
+                wake = Wake::Now;
+            }
+        } else if may_gather && !s.queue.is_empty() {
+            // The caller would wait until the device has what is queued.
+            wake = self.gather(s, shared, pieces, (bytes, end), terms);
         }
-        let much = s.queued_bytes >= FLUSH_BYTES;
+        let taken = wake != Wake::No || mark.is_some();
         let wants_room = s.wants_room(mark);
         drop(guard);
         if wants_room {
             journal.make_room();
         }
-        if mark.is_none() {
-            return Ok(false);
-        }
-        if much {
-            self.wake(Wake::Now);
-        }
-        Ok(true)
+        self.wake(wake);
+        Ok(taken)
+    }
+
+    /// Queues what no journal has; says when it is to be written.
+    fn gather(
+        self: &Arc<Self>,
+        s: &mut State,
+        shared: &Arc<SegmentShared>,
+        pieces: &[Piece],
+        (bytes, end): (usize, (u64, Offset)),
+        terms: Terms,
+    ) -> Wake {
+        s.uncover();
+        s.gathered_bytes += bytes;
+        self.enqueue(s, shared, pieces, (bytes, end), None);
+        if terms.in_memory && s.queued_bytes < FLUSH_BYTES { Wake::Later } else { Wake::Now }
     }
 
     fn enqueue(
@@ -549,6 +567,12 @@ impl State {
     fn uncover(&mut self) {
         self.covered = false;
         self.uncovered += 1;
+    }
+
+    /// Whether a large append is better gathered than journaled: it is acknowledged when the files have what is queued, so
+    /// that it would wait for what the journal has of earlier ones, unless those that follow each other are large.
+    fn is_worth_gathering(&self, bytes: usize) -> bool {
+        self.queue.is_empty() || self.queued_bytes >= GATHER_BEHIND_BYTES || bytes >= FLUSH_BYTES
     }
 
     /// Whether the journal is to be asked to make room: once for each of its files is enough, and when it has none.

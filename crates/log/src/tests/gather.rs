@@ -168,6 +168,30 @@ fn what_the_journal_has_behind_gathered_appends_is_told_with_them() {
     }
 }
 
+/// What the journal has of earlier appends is written a megabyte at a time, and the device may be busy.
+#[test]
+fn a_large_append_does_not_wait_for_what_the_journal_has() {
+    let mut f = Fixture::with(LogConfig::default(), 32 << 20, 64 << 20);
+    f.log.set_topic_id(Uuid([1; 16])).unwrap();
+    assert!(matches!(f.append(0, 100).unwrap(), Durable::Ready));
+    assert!(matches!(f.append(1, GATHER_BYTES).unwrap(), Durable::Ready));
+    // Those that go on being large are written once only.
+    let waiting = (2..100).find(|at| !matches!(f.append(*at, GATHER_BYTES).unwrap(), Durable::Ready));
+    assert!((60..70).contains(&waiting.unwrap()), "{waiting:?}");
+}
+
+/// The journal is full, and the device is busy.
+#[test]
+fn without_room_in_the_journal_an_append_is_gathered() {
+    let mut f = Fixture::with(LogConfig::default(), 32 << 20, 1 << 20);
+    f.log.set_topic_id(Uuid([1; 16])).unwrap();
+    let waiting = (0..20).find(|at| !matches!(f.append(*at, GATHER_BYTES - 100).unwrap(), Durable::Ready));
+    let mut last = f.append(waiting.unwrap() + 1, 100).unwrap();
+    assert!(poll(&mut last).is_none());
+    f.turn();
+    poll(&mut last).expect("it is written").unwrap();
+}
+
 #[test]
 fn a_small_append_alone_is_written_at_once() {
     let mut f = Fixture::new(LogConfig::default());
