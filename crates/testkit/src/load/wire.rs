@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, memfd_create, sendfile};
 use rustix::net::sockopt::set_tcp_congestion;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 const PRODUCE: i16 = 0;
 const PRODUCE_VERSION: i16 = 3;
@@ -22,10 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection for requests one after the other.
 pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(addr)?;
+    let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // Brokers of this machine are what is measured: BBR's timers, which last from before the connection stands, would only
+    // wake others up.
+    set_tcp_congestion(&socket, "reno")?;
+    rustix::net::connect(&socket, &addr)?;
+    let stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
-    // Brokers of this machine are what is measured: BBR's timers would only wake others up.
-    set_tcp_congestion(&stream, "reno")?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     Ok(stream)
