@@ -147,7 +147,7 @@ impl Log {
         let active = self.active();
         let (shared, at) = (active.shared.clone(), active.size);
         let bytes = group.iter().map(PreparedBatch::size_in_bytes).sum();
-        let needed = self.writer.wants_chunk(bytes);
+        let needed = self.writer.begins(bytes, now.monotonic);
         let staged = self.tail.stage(group, at, now.monotonic, needed);
         let pace = self.writer.pace().clone();
         let appending = pace.append(0);

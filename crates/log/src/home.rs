@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use crate::cache::{Journaled, Writing};
 use crate::error::LogError;
 use crate::journal::Journal;
+use crate::load::Load;
 use crate::on_panic::OnPanic;
 use crate::pace::Pace;
 use crate::writer::LogWriter;
@@ -35,6 +36,7 @@ pub(crate) struct Home {
     pub chunks: Chunks,
     pub journal: Option<Arc<Journal>>,
     pub pace: Arc<Pace>,
+    pub load: Load,
     /// The file system can't write past the page cache.
     pub direct_refused: AtomicBool,
     gather_bytes: usize,
@@ -58,6 +60,7 @@ impl Home {
         let journal = writing.journal.map(|config| Arc::new(Journal::new(io.clone(), dir, config)));
         Self {
             pace: Arc::new(Pace::new(io.clock.clone())),
+            load: Load::default(),
             io,
             chunks,
             journal,
@@ -83,6 +86,11 @@ impl Home {
     /// Whether an append of `bytes` is large enough to be gathered.
     pub fn gathers(&self, bytes: usize) -> bool {
         bytes >= self.gather_bytes
+    }
+
+    /// Whether an append is gathered however small it is, if nothing is better for it.
+    pub fn gathers_all(&self) -> bool {
+        self.gather_bytes < usize::MAX && self.load.is_heavy()
     }
 
     /// Whether there is room to gather more.

@@ -23,6 +23,7 @@ mod future;
 mod home;
 mod index;
 mod journal;
+mod load;
 mod log;
 mod lookup;
 mod names;

@@ -20,6 +20,8 @@ use crate::tail::Piece;
 const FLUSH_BYTES_MAX: usize = 4 << 20;
 /// From this size on a write past the page cache costs less than one into it (measured: they meet at 160 KiB).
 const DIRECT_BYTES_MIN: u64 = 256 << 10;
+/// And where much is written, so that the page cache has to look for fresh pages.
+const HEAVY_DIRECT_BYTES_MIN: u64 = 64 << 10;
 
 /// Appended batches on their way to a segment's file.
 #[derive(Debug)]
@@ -93,7 +95,8 @@ pub(crate) fn write(home: &Home, batch: &[Unwritten], whole: bool) -> Result<u64
     };
     let writing = home.pace.append(end - start);
     let written = (|| {
-        if to.saturating_sub(from) < DIRECT_BYTES_MIN || home.direct_refused.load(Ordering::Relaxed) {
+        let direct_bytes_min = if home.load.is_heavy() { HEAVY_DIRECT_BYTES_MIN } else { DIRECT_BYTES_MIN };
+        if to.saturating_sub(from) < direct_bytes_min || home.direct_refused.load(Ordering::Relaxed) {
             return through_the_cache(start);
         }
         buffered(start, from)?;

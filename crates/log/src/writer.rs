@@ -2,7 +2,7 @@
 //!
 //! | an append | is queued | counts as written | the files get it |
 //! |---|---|---|---|
-//! | large, or behind one that waits for its file | yes | when its segment's file has it | as soon as the device is free |
+//! | large, or behind one that waits for its file, or one of very many ([`crate::load`]) | yes | when its segment's file has it | as soon as the device is free |
 //! | small, with a journal for all; or large, behind such a one | yes | when the journal has it | when there is much of it, or the journal needs its room |
 //! | small, without one | no | at once | at once, through the page cache, and so does a journal for what must not be lost |
 //! | under `logrun.durability=memory` | yes | at once | a moment later |
@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use logrun_model::{Offset, TopicId};
+use logrun_model::{Monotonic, Offset, TopicId};
 use logrun_record::PreparedBatch;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -145,9 +145,13 @@ impl LogWriter {
         self.state.lock().topic_id = Some(topic_id);
     }
 
-    /// Whether an append of `bytes` is written from a chunk, which it therefore must be copied to.
-    pub fn wants_chunk(&self, bytes: usize) -> bool {
-        self.home.first_journal().is_some() || self.home.gathers(bytes) || self.state.lock().queued_bytes > 0
+    /// An append of `bytes` begins; says whether it is written from a chunk, which it therefore must be copied to.
+    pub fn begins(&self, bytes: usize, now: Monotonic) -> bool {
+        self.home.load.append(bytes, now);
+        self.home.first_journal().is_some()
+            || self.home.gathers(bytes)
+            || self.home.gathers_all()
+            || self.state.lock().queued_bytes > 0
     }
 
     /// Takes batches, which lie in memory as `pieces`. `false` if they must go to the segment's file at once, before which
@@ -175,9 +179,10 @@ impl LogWriter {
             return Ok(false);
         }
         let may_gather = terms.may_wait && self.home.has_room();
-        if may_gather
-            && (terms.in_memory || s.gathered_bytes > 0 || (self.home.gathers(bytes) && s.is_worth_gathering(bytes)))
-        {
+        // What must last is better off in a journal that one sync brings to the device for all logs.
+        let joins = !terms.promised && self.home.first_journal().is_none() && self.home.gathers_all();
+        let large = self.home.gathers(bytes) && s.is_worth_gathering(bytes);
+        if may_gather && (terms.in_memory || s.gathered_bytes > 0 || large || joins) {
             let wake = self.gather(s, shared, pieces, (bytes, end), terms);
             drop(guard);
             self.wake(wake);

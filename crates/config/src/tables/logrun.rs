@@ -23,7 +23,7 @@ pub(super) static BROKER_OPTIONS: &[ConfigKey] = broker_options![
     ("logrun.journal.bytes", Long, Text("67108864"), AtLeast(8192), Low, ReadOnly, ACTIVE,
      "The most that the journal of a log directory takes on the disk: eight files, used in turn and made when they are needed. With a small one partitions are synced more often, so that its files can be used again; with a large one the next start after a kill takes longer."),
     ("logrun.write.gather.bytes", Long, Text("65536"), AtLeast(-1), Low, ReadOnly, ACTIVE,
-     "From what size on an append is gathered with others of its partition and written beside the connection, in pieces that grow with the load, past the page cache where they are large: it is acknowledged when that is done. Smaller ones are written at once unless one of their partition is on its way. -1 gathers nothing."),
+     "From what size on an append is gathered with others of its partition and written beside the connection, in pieces that grow with the load, past the page cache where they are large: it is acknowledged when that is done. Smaller ones are written at once, unless one of their partition is on its way or more than 128 MiB a second are appended to the directory. -1 gathers nothing."),
     ("logrun.partition.idle.close.ms", Long, Text("300000"), AtLeast(1), Low, ReadOnly, ACTIVE,
      "How long a partition must go unused until its log is closed, so that it takes no memory and no descriptor; its next use opens it again."),
 ];

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use logrun_io::Random;
 use logrun_io::disk::{Fault, read_all};
-use logrun_model::{Offset, Uuid};
+use logrun_model::{Monotonic, Now, Offset, Uuid};
 use tokio::runtime::Runtime;
 
 use super::support::*;
@@ -43,6 +43,13 @@ impl Fixture {
     fn append(&mut self, base_offset: i64, bytes: usize) -> Result<Durable, LogError> {
         let _in = self.runtime.enter();
         Ok(self.log.append_groups(&[large(base_offset, bytes)], None, true, self.world.now())?.durable)
+    }
+
+    /// An append when so many milliseconds have passed.
+    fn append_after(&mut self, ms: u64, base_offset: i64, bytes: usize) -> Durable {
+        let _in = self.runtime.enter();
+        let now = Now { monotonic: Monotonic(Duration::from_millis(ms)), ..self.world.now() };
+        self.log.append_groups(&[large(base_offset, bytes)], None, true, now).unwrap().durable
     }
 
     /// What runs beside has its turn.
@@ -166,6 +173,19 @@ fn what_the_journal_has_behind_gathered_appends_is_told_with_them() {
             poll(durable).expect("it is written").unwrap();
         }
     }
+}
+
+#[test]
+fn small_appends_are_gathered_while_there_are_very_many() {
+    let mut f = Fixture::with(LogConfig::default(), 32 << 20, 0);
+    for at in 0..200 {
+        assert!(matches!(f.append_after(1000, at, GATHER_BYTES - 1000), Durable::Ready));
+    }
+    let mut gathered = f.append_after(1050, 200, 100);
+    assert!(poll(&mut gathered).is_none());
+    f.turn();
+    poll(&mut gathered).expect("it is written").unwrap();
+    assert!(matches!(f.append_after(10_000, 201, 100), Durable::Ready));
 }
 
 /// What the journal has of earlier appends is written a megabyte at a time, and the device may be busy.
