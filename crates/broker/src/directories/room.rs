@@ -124,15 +124,17 @@ impl Room {
         let refused = state.refused_until.is_some_and(|until| now.monotonic < until);
         let wanted = u64::try_from(self.wanted.swap(0, Ordering::Relaxed)).unwrap_or(0);
         let margin = if state.short { (reserve / 8).clamp(MARGIN_BYTES_MIN, MARGIN_BYTES_MAX) } else { 0 };
-        let short = refused || space.available <= reserve.saturating_add(margin.max(wanted));
-        let left = space.available.saturating_sub(reserve);
+        // A file system without a size says that nothing is available.
+        let available = if space.total == 0 { u64::MAX } else { space.available };
+        let short = refused || available <= reserve.saturating_add(margin.max(wanted));
+        let left = available.saturating_sub(reserve);
         self.left.store(i64::try_from(left).unwrap_or(i64::MAX), Ordering::Relaxed);
         self.refusing.store(short, Ordering::Relaxed);
         if short == state.short {
             return;
         }
         state.short = short;
-        let (path, total, available) = (self.path.display(), space.total, space.available);
+        let (path, total) = (self.path.display(), space.total);
         if short {
             error!(
                 total,
@@ -197,6 +199,17 @@ mod tests {
         assert!(room.take(1).is_err());
         room.looked(at(4), space(GIB + 65 * MIB), GIB as i64);
         room.take(64 << 20).unwrap();
+    }
+
+    #[test]
+    fn a_file_system_without_a_size_is_full_only_when_it_refuses() {
+        let room = Room::new(Path::new("/ram"));
+        let unsized_space = Space { file_system: 1, total: 0, available: 0 };
+        room.looked(at(0), unsized_space, -1);
+        assert!(!room.is_refusing());
+        room.refused();
+        room.looked(at(1), unsized_space, -1);
+        assert!(room.is_refusing());
     }
 
     #[test]

@@ -53,6 +53,7 @@ pub struct PathInfo {
 pub struct Space {
     /// Which file system it is: two directories of the same one share their room.
     pub file_system: u64,
+    /// 0 if it doesn't say: some, as ramfs, have no size.
     pub total: u64,
     pub available: u64,
 }
