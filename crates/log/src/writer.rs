@@ -183,7 +183,8 @@ impl LogWriter {
         let joins = !terms.promised && self.home.first_journal().is_none() && self.home.gathers_all();
         let large = self.home.gathers(bytes) && s.is_worth_gathering(bytes);
         if may_gather && (terms.in_memory || s.gathered_bytes > 0 || large || joins) {
-            let wake = self.gather(s, shared, pieces, (bytes, end), terms);
+            self.enqueue(s, shared, pieces, (bytes, end), None);
+            let wake = if terms.in_memory && s.queued_bytes < FLUSH_BYTES { Wake::Later } else { Wake::Now };
             drop(guard);
             self.wake(wake);
             return Ok(true);
@@ -192,45 +193,30 @@ impl LogWriter {
         let Some(target) = s.target(shared, first.position, terms.promised) else { return Ok(false) };
         let payload: Vec<_> = pieces.iter().map(|p| IoSlice::new(p.bytes())).collect();
         let mark = journal.append(self, &target, &payload, batches);
-        let mut wake = Wake::No;
+        // With an append that the journal has no room for, the caller would wait until the device has what is queued.
+        let taken = mark.is_some() || (may_gather && !s.queue.is_empty());
         if let Some(mark) = mark {
             s.last = Some(mark);
             if !terms.promised {
                 s.uncover();
             }
-            self.enqueue(s, shared, pieces, (bytes, end), Some(mark.sequence));
-            if s.queued_bytes >= FLUSH_BYTES {
-                wake = Wake::Now;
-            }
-        } else if may_gather && !s.queue.is_empty() {
-            // The caller would wait until the device has what is queued.
-            wake = self.gather(s, shared, pieces, (bytes, end), terms);
         }
-        let taken = wake != Wake::No || mark.is_some();
+        if taken {
+            self.enqueue(s, shared, pieces, (bytes, end), mark.map(|m| m.sequence));
+        }
+        let due = taken && s.is_due();
         let wants_room = s.wants_room(mark);
         drop(guard);
         if wants_room {
             journal.make_room();
         }
-        self.wake(wake);
+        if due {
+            self.wake(Wake::Now);
+        }
         Ok(taken)
     }
 
-    /// Queues what no journal has; says when it is to be written.
-    fn gather(
-        self: &Arc<Self>,
-        s: &mut State,
-        shared: &Arc<SegmentShared>,
-        pieces: &[Piece],
-        (bytes, end): (usize, (u64, Offset)),
-        terms: Terms,
-    ) -> Wake {
-        s.uncover();
-        s.gathered_bytes += bytes;
-        self.enqueue(s, shared, pieces, (bytes, end), None);
-        if terms.in_memory && s.queued_bytes < FLUSH_BYTES { Wake::Later } else { Wake::Now }
-    }
-
+    /// Queues an append; without a journal's file it is gathered.
     fn enqueue(
         self: &Arc<Self>,
         s: &mut State,
@@ -240,6 +226,10 @@ impl LogWriter {
         journal_sequence: Option<u64>,
     ) {
         s.queued_bytes += bytes;
+        if journal_sequence.is_none() {
+            s.uncover();
+            s.gathered_bytes += bytes;
+        }
         self.home.took(bytes, journal_sequence.is_some());
         match s.queue.back_mut() {
             Some(u) if Arc::ptr_eq(&u.shared, shared) && u.journal_sequence == journal_sequence => {

@@ -125,16 +125,16 @@ impl Room {
         let wanted = u64::try_from(self.wanted.swap(0, Ordering::Relaxed)).unwrap_or(0);
         let margin = if state.short { (reserve / 8).clamp(MARGIN_BYTES_MIN, MARGIN_BYTES_MAX) } else { 0 };
         // A file system without a size says that nothing is available.
-        let available = if space.total == 0 { u64::MAX } else { space.available };
-        let short = refused || available <= reserve.saturating_add(margin.max(wanted));
-        let left = available.saturating_sub(reserve);
+        let free = if space.total == 0 { u64::MAX } else { space.available };
+        let short = refused || free <= reserve.saturating_add(margin.max(wanted));
+        let left = free.saturating_sub(reserve);
         self.left.store(i64::try_from(left).unwrap_or(i64::MAX), Ordering::Relaxed);
         self.refusing.store(short, Ordering::Relaxed);
         if short == state.short {
             return;
         }
         state.short = short;
-        let (path, total) = (self.path.display(), space.total);
+        let (path, total, available) = (self.path.display(), space.total, space.available);
         if short {
             error!(
                 total,
